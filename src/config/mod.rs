@@ -1,0 +1,9 @@
+//! (to be written)
+
+mod settings;
+
+pub use settings::{
+    AccessLog, AdminSettings, Cold, Cors, CorsOrigins, FailedAuth, HostRule, Hot, KeySettings,
+    Limits, ListenAddress, LogFormat, LogLevel, LogSettings, Network, Reveal, Snapshot,
+    Timeouts, Underscores, UpstreamServer, UpstreamSettings,
+};

@@ -1,0 +1,253 @@
+//! What a configuration means, after it was read: every value in the type that its users need.
+//!
+//! [`Cold`] is kept until a restart; [`Hot`] is in force as soon as it was read whole and compiled. A [`Snapshot`] is
+//! one generation of what is hot; a request works with exactly one.
+
+use crate::clock::Timestamp;
+use crate::key::Authority;
+use crate::policy::Policy;
+use http::{HeaderName, HeaderValue};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What stays as it is until a restart.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cold {
+    /// Where clients connect; never empty.
+    pub listen: Vec<ListenAddress>,
+    /// How many worker threads.
+    pub workers: NonZeroUsize,
+    /// Whether debuggers may attach and cores may be dumped.
+    pub dumpable: bool,
+    /// Peers whose forwarding headers and request ids are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// What happens to header names with an underscore.
+    pub underscores: Underscores,
+    pub admin: AdminSettings,
+    pub keys: KeySettings,
+}
+
+/// An address to listen on. (Unix sockets come with a later issue.)
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ListenAddress {
+    Tcp(SocketAddr),
+}
+
+/// `[admin]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AdminSettings {
+    /// `None` (`listen = ""`): no admin listener.
+    pub listen: Option<ListenAddress>,
+}
+
+/// `[keys]`, but `reveal`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeySettings {
+    /// The header that carries the key; lower case.
+    pub header: HeaderName,
+    /// The SQLite file, made absolute against the folder of the main configuration file.
+    pub store: PathBuf,
+    /// The master secret's file, made absolute likewise. `KEYGATE_SECRET` is the store's business.
+    pub secret: PathBuf,
+}
+
+/// What happens to header names with an underscore.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Underscores {
+    #[default]
+    Refuse,
+    Drop,
+}
+
+/// A network of addresses, `10.0.0.0/8`; a bare address is a network of one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Network {
+    pub address: IpAddr,
+    pub prefix_len: u8,
+}
+
+impl Network {
+    /// Whether the network has this address; IPv4 addresses mapped into IPv6 count as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address.to_canonical(), address.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+                let shift = 32 - u32::from(self.prefix_len.min(32));
+                (u32::from(net) ^ u32::from(ip)).checked_shr(shift).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(net), IpAddr::V6(ip)) => {
+                let shift = 128 - u32::from(self.prefix_len.min(128));
+                (u128::from(net) ^ u128::from(ip)).checked_shr(shift).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What may change while the gateway runs.
+#[derive(Clone, Debug)]
+pub struct Hot {
+    pub log: LogSettings,
+    pub reveal: Reveal,
+    pub timeouts: Timeouts,
+    pub limits: Limits,
+    pub cors: Option<Cors>,
+    /// By position: `policy::Target::Upstream` holds an index into this.
+    pub upstreams: Vec<Arc<UpstreamSettings>>,
+    /// The routes, management paths included, and the scopes.
+    pub policy: Policy,
+    /// Which keys may manage which.
+    pub authority: Arc<Authority>,
+    /// The scope of a new key when the request names none: `authOnly` where declared.
+    pub default_scope: Option<crate::key::ScopeName>,
+}
+
+/// One generation of what is hot.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counted from 1.
+    pub generation: u64,
+    /// Of all files that it was read from, in hexadecimal.
+    pub hash: String,
+    pub loaded_at: Timestamp,
+    pub hot: Hot,
+}
+
+/// `[log]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    pub access: AccessLog,
+    pub level: LogLevel,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    Text,
+    Json,
+}
+
+/// Which requests get an access line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessLog {
+    All,
+    Refused,
+    Off,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Whether the store keeps what GET must show again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reveal {
+    Always,
+    Once,
+}
+
+/// `[timeouts]`, with upstream's and route's own values laid over it where they have some.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeouts {
+    /// For a whole request head, and for TLS and the protocol sniff before it.
+    pub head: Duration,
+    /// Without progress of a body, either way.
+    pub body: Duration,
+    pub connect: Duration,
+    /// Until the head of the upstream's answer.
+    pub response: Duration,
+    /// Keep-alive without a request.
+    pub idle: Duration,
+    /// An open stream without a byte.
+    pub stream: Duration,
+    /// What a drain waits for.
+    pub drain: Duration,
+}
+
+/// `[limits]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    pub connections: usize,
+    pub head_bytes: usize,
+    pub headers: usize,
+    pub target_bytes: usize,
+    pub body_bytes: u64,
+    pub failed_auth: FailedAuth,
+}
+
+/// How many failed authentications a client network has: `rate` a second in the long run, `burst` at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FailedAuth {
+    /// Time that one failure costs (100/s: 10 ms).
+    pub interval: Duration,
+    /// How many may come at once; at least 1.
+    pub burst: u32,
+}
+
+/// `[cors]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cors {
+    pub origins: CorsOrigins,
+    /// Value of `Access-Control-Allow-Methods`.
+    pub methods: HeaderValue,
+    /// Value of `Access-Control-Allow-Headers`.
+    pub headers: HeaderValue,
+    /// Value of `Access-Control-Expose-Headers`, if any.
+    pub expose: Option<HeaderValue>,
+    /// `Access-Control-Allow-Credentials: true`; never together with any origin.
+    pub credentials: bool,
+    /// `Access-Control-Max-Age`.
+    pub max_age: Duration,
+    /// Whether answers of the management API get CORS headers too.
+    pub management: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CorsOrigins {
+    Any,
+    /// Compared byte for byte.
+    These(Vec<HeaderValue>),
+}
+
+/// `[upstreams.NAME]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UpstreamSettings {
+    pub name: Arc<str>,
+    /// Never empty.
+    pub servers: Vec<UpstreamServer>,
+    pub host: HostRule,
+    /// Headers that are set on each request, replacing the client's; values may be secrets and are marked sensitive.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// The general timeouts with this upstream's own laid over them.
+    pub timeouts: Timeouts,
+}
+
+/// A server of an upstream: `http://host:port`. (Other schemes come with a later issue.)
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UpstreamServer {
+    /// A name or an address (IPv6 without brackets).
+    pub host: Box<str>,
+    pub port: u16,
+    /// As a `Host` header has it: the port only where it is not 80.
+    pub authority: HeaderValue,
+}
+
+/// Which `Host` an upstream gets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum HostRule {
+    /// Its own authority.
+    Upstream,
+    /// The client's.
+    Client,
+    /// This one.
+    Name(HeaderValue),
+}

@@ -1,0 +1,29 @@
+#![forbid(unsafe_code)]
+//! keygate: an API-key gateway.
+
+pub mod clock;
+pub mod http;
+pub mod key;
+
+pub mod store;
+
+pub mod keycache;
+
+pub mod policy;
+
+pub mod config;
+
+pub mod upstream;
+
+pub mod proxy;
+
+pub mod management;
+
+pub mod gateway;
+
+pub mod server;
+
+pub mod admin;
+
+pub mod cli;
+pub mod demo;

@@ -1,0 +1,207 @@
+//! One route: what it matches, who may use it, where it leads.
+
+use crate::key::ScopeName;
+use http::Method;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A route as the request path sees it.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// What metrics and logs call it: its `name`, else its first method and path as written, prefix included.
+    pub name: Arc<str>,
+    /// The path pattern, prefix included, as `/v3/users/{uid}`.
+    pub template: Arc<str>,
+    /// The host it is for; `None`: any.
+    pub host: Option<HostPattern>,
+    /// The methods it takes.
+    pub methods: Methods,
+    /// Who may use it.
+    pub access: Access,
+    /// Where a permitted request goes.
+    pub target: Target,
+    /// Which second readings of a path its upstream needs.
+    pub allow: Exceptions,
+    /// What else it sets.
+    pub settings: RouteSettings,
+    /// Where it is written.
+    pub place: Place,
+}
+
+/// Who may use a route.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Anyone; no key is needed or judged.
+    Public,
+    /// No one.
+    Deny,
+    /// A key of one of these scopes: sorted, and closed over inclusion, so that a lookup is all that is left to do.
+    /// (`scope = "authOnly"` where fullAccess includes it gives both.)
+    Scopes(Arc<[ScopeName]>),
+}
+
+/// Where a permitted request goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// keygate's own management API.
+    Management(ManagementOp),
+    /// The upstream of this position in the snapshot's list.
+    Upstream(usize),
+}
+
+/// The five operations of the management API.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ManagementOp {
+    Create,
+    List,
+    Get,
+    Update,
+    Delete,
+}
+
+/// The methods of a route.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Methods {
+    /// None written: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS.
+    Default,
+    /// These; never empty.
+    Named(Vec<Method>),
+}
+
+/// Named second readings of a path that a route's upstream needs (`allow` in the policy): a small set of flags.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Exceptions(u8);
+
+impl Exceptions {
+    /// None.
+    pub const NONE: Exceptions = Exceptions(0);
+    /// `encoded-slash`: `%2F` in a segment.
+    pub const ENCODED_SLASH: Exceptions = Exceptions(1);
+    /// `encoded-percent`: `%25` in a segment.
+    pub const ENCODED_PERCENT: Exceptions = Exceptions(2);
+    /// `semicolon`: `;` in a segment.
+    pub const SEMICOLON: Exceptions = Exceptions(4);
+    /// `double-slash`: an empty segment that is not the last.
+    pub const DOUBLE_SLASH: Exceptions = Exceptions(8);
+    /// Each exception with its name in the policy.
+    pub const NAMES: [(&'static str, Exceptions); 4] = [
+        ("encoded-slash", Exceptions::ENCODED_SLASH),
+        ("encoded-percent", Exceptions::ENCODED_PERCENT),
+        ("semicolon", Exceptions::SEMICOLON),
+        ("double-slash", Exceptions::DOUBLE_SLASH),
+    ];
+
+    /// Both sets together.
+    pub const fn with(self, other: Exceptions) -> Exceptions {
+        Exceptions(self.0 | other.0)
+    }
+
+    /// Whether all of `needed` is in this set.
+    pub const fn cover(self, needed: Exceptions) -> bool {
+        needed.0 & !self.0 == 0
+    }
+}
+
+impl fmt::Debug for Exceptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Exceptions::NAMES.iter().filter(|(_, e)| self.cover(*e));
+        f.debug_set().entries(names.map(|(name, _)| name)).finish()
+    }
+}
+
+/// Settings of a route that override the upstream's and the general ones.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RouteSettings {
+    /// Removed from the front of the canonical path: whole segments, no trailing slash.
+    pub strip_prefix: Option<Arc<str>>,
+    /// Put before the canonical path, after stripping: whole segments, no trailing slash.
+    pub add_prefix: Option<Arc<str>>,
+    /// Most bytes of a request body.
+    pub body_bytes: Option<u64>,
+    /// Time for connecting to the upstream.
+    pub connect: Option<Duration>,
+    /// Time until the head of the upstream's answer.
+    pub response: Option<Duration>,
+    /// Time without progress of a body.
+    pub body: Option<Duration>,
+    /// Time of an open stream without a byte.
+    pub stream: Option<Duration>,
+}
+
+/// Where something is written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    pub file: Arc<PathBuf>,
+    /// Bytes from the start of the file.
+    pub span: std::ops::Range<usize>,
+    /// Counted from 1.
+    pub line: usize,
+    /// In characters, counted from 1.
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
+    }
+}
+
+/// A host as a route names it: lower case, without a port.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum HostPattern {
+    /// `api.example.com`.
+    Exact(Box<str>),
+    /// `*.example.com`, kept as `example.com`: any host that ends in `.example.com`.
+    Suffix(Box<str>),
+}
+
+impl HostPattern {
+    /// Reads `api.example.com` or `*.example.com`.
+    ///
+    /// # Errors
+    /// When the text is neither.
+    pub fn parse(text: &str) -> Result<Self, HostPatternError> {
+        let (name, wild) = match text.strip_prefix("*.") {
+            Some(rest) => (rest, true),
+            None => (text, false),
+        };
+        let label_is_fine = |label: &str| {
+            !label.is_empty()
+                && label.len() <= 63
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        };
+        let bracketed = name.starts_with('[')
+            && name.ends_with(']')
+            && name[1..name.len() - 1]
+                .parse::<std::net::Ipv6Addr>()
+                .is_ok();
+        if (bracketed && !wild) || (name.len() <= 253 && name.split('.').all(label_is_fine)) {
+            let name = name.to_ascii_lowercase().into_boxed_str();
+            Ok(if wild {
+                HostPattern::Suffix(name)
+            } else {
+                HostPattern::Exact(name)
+            })
+        } else {
+            Err(HostPatternError)
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HostPattern::Exact(name) => f.write_str(name),
+            HostPattern::Suffix(name) => write!(f, "*.{name}"),
+        }
+    }
+}
+
+/// The text is not a host pattern.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a host is a name such as `api.example.com` or `*.example.com`, without a port")]
+pub struct HostPatternError;
