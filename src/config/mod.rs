@@ -4,6 +4,6 @@ mod settings;
 
 pub use settings::{
     AccessLog, AdminSettings, Cold, Cors, CorsOrigins, FailedAuth, HostRule, Hot, KeySettings,
-    Limits, ListenAddress, LogFormat, LogLevel, LogSettings, Network, Reveal, Snapshot,
-    Timeouts, Underscores, UpstreamServer, UpstreamSettings,
+    Limits, ListenAddress, LogFormat, LogLevel, LogSettings, Network, Snapshot, Timeouts,
+    Underscores, UpstreamServer, UpstreamSettings,
 };

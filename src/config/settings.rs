@@ -4,7 +4,7 @@
 //! one generation of what is hot; a request works with exactly one.
 
 use crate::clock::Timestamp;
-use crate::key::Authority;
+use crate::key::{Authority, Reveal};
 use crate::policy::Policy;
 use http::{HeaderName, HeaderValue};
 use std::net::{IpAddr, SocketAddr};
@@ -75,11 +75,17 @@ impl Network {
         match (self.address.to_canonical(), address.to_canonical()) {
             (IpAddr::V4(net), IpAddr::V4(ip)) => {
                 let shift = 32 - u32::from(self.prefix_len.min(32));
-                (u32::from(net) ^ u32::from(ip)).checked_shr(shift).unwrap_or(0) == 0
+                (u32::from(net) ^ u32::from(ip))
+                    .checked_shr(shift)
+                    .unwrap_or(0)
+                    == 0
             }
             (IpAddr::V6(net), IpAddr::V6(ip)) => {
                 let shift = 128 - u32::from(self.prefix_len.min(128));
-                (u128::from(net) ^ u128::from(ip)).checked_shr(shift).unwrap_or(0) == 0
+                (u128::from(net) ^ u128::from(ip))
+                    .checked_shr(shift)
+                    .unwrap_or(0)
+                    == 0
             }
             _ => false,
         }
@@ -146,13 +152,6 @@ pub enum LogLevel {
     Info,
     Debug,
     Trace,
-}
-
-/// Whether the store keeps what GET must show again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reveal {
-    Always,
-    Once,
 }
 
 /// `[timeouts]`, with upstream's and route's own values laid over it where they have some.

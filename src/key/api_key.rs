@@ -102,7 +102,11 @@ mod tests {
         let random = aws_lc_rs::rand::SystemRandom::new();
         let (a, b) = (ApiKey::generate(&random), ApiKey::generate(&random));
         assert_eq!(a.expose().len(), 40);
-        assert!(a.expose().bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')));
+        assert!(
+            a.expose()
+                .bytes()
+                .all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+        );
         assert!(a.expose() != b.expose());
     }
 
@@ -125,9 +129,18 @@ mod tests {
             ("a".repeat(20), Ok(())),
             ("a".repeat(128), Ok(())),
             ("a".repeat(129), Err(KeyFormatError::Length)),
-            (format!("{} b", "a".repeat(20)), Err(KeyFormatError::Character)),
-            (format!("{}\u{7f}", "a".repeat(20)), Err(KeyFormatError::Character)),
-            (format!("{}é", "a".repeat(20)), Err(KeyFormatError::Character)),
+            (
+                format!("{} b", "a".repeat(20)),
+                Err(KeyFormatError::Character),
+            ),
+            (
+                format!("{}\u{7f}", "a".repeat(20)),
+                Err(KeyFormatError::Character),
+            ),
+            (
+                format!("{}é", "a".repeat(20)),
+                Err(KeyFormatError::Character),
+            ),
         ] {
             assert_eq!(ApiKey::check(text.as_bytes()), expected, "{text:?}");
         }

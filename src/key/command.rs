@@ -143,6 +143,15 @@ pub struct StoredKey {
     pub shown: ShownKey,
 }
 
+/// Whether a store keeps what GET must show again (`reveal` in the configuration).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reveal {
+    /// Sealed beside the digest, and shown whenever the key is asked for.
+    Always,
+    /// Shown in the answer to create; nothing is kept to unseal.
+    Once,
+}
+
 /// What can be shown of a stored key.
 #[derive(Clone)]
 pub enum ShownKey {
@@ -173,7 +182,9 @@ pub enum Denial {
     SelfAction,
     #[error("no such key")]
     NotFound,
-    #[error("the scope of the key that asks does not include the scope of the key that it names or makes")]
+    #[error(
+        "the scope of the key that asks does not include the scope of the key that it names or makes"
+    )]
     TargetAbove,
     #[error("this key exists already")]
     Duplicate,

@@ -16,7 +16,7 @@ mod scope;
 pub use api_key::{ApiKey, KeyFormatError, mask};
 pub use command::{
     Actor, Authority, Command, CommandError, Denial, KeyChange, KeySelector, ListQuery, NewKey,
-    Origin, Page, ShownKey, StoredKey,
+    Origin, Page, Reveal, ShownKey, StoredKey,
 };
 pub use digest::{Digester, KeyDigest};
 pub use id::{KeyId, KeyIdError};

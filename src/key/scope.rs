@@ -155,7 +155,10 @@ mod tests {
         assert!(s.includes(&name("c"), &name("a")));
         assert!(s.includes(&name("a"), &name("a")));
         assert!(!s.includes(&name("a"), &name("c")));
-        assert!(!s.includes(&name("x"), &name("x")), "undeclared includes nothing");
+        assert!(
+            !s.includes(&name("x"), &name("x")),
+            "undeclared includes nothing"
+        );
     }
 
     #[test]
@@ -164,7 +167,10 @@ mod tests {
             scopes(&[("a", &["b"]), ("b", &["a"])]),
             Err(ScopeError::Circle { .. })
         ));
-        assert!(matches!(scopes(&[("a", &["a"])]), Err(ScopeError::Circle { .. })));
+        assert!(matches!(
+            scopes(&[("a", &["a"])]),
+            Err(ScopeError::Circle { .. })
+        ));
         assert!(matches!(
             scopes(&[("a", &["b"])]),
             Err(ScopeError::Undeclared { .. })
