@@ -2,9 +2,10 @@
 
 mod route;
 
+pub use crate::http::Exceptions;
 pub use route::{
-    Access, Exceptions, HostPattern, HostPatternError, ManagementOp, Methods, Place, Route,
-    RouteSettings, Target,
+    Access, HostPattern, HostPatternError, ManagementOp, Methods, Place, Route, RouteSettings,
+    Target,
 };
 
 /// A compiled policy.

@@ -1,0 +1,89 @@
+//! `Host`: one name, read in one way (RFC 9110, section 7.2; RFC 3986, section 3.2).
+
+/// Why a `Host` is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum HostError {
+    #[error("a request has a `Host` header")]
+    Missing,
+    #[error("a request has one `Host` header")]
+    Repeated,
+    #[error("`Host` is `host` or `host:port`, without user, comma, path or blank")]
+    Malformed,
+}
+
+/// The host without its port, as it is written.
+///
+/// # Errors
+/// [`HostError::Malformed`] when it is not `host[:port]` with a port up to 65535.
+pub fn parse_host(value: &[u8]) -> Result<&str, HostError> {
+    let (host, port) = split_port(value);
+    let fine = match host {
+        [b'[', inner @ .., b']'] => {
+            std::str::from_utf8(inner).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
+        }
+        name => {
+            !name.is_empty()
+                && name.len() <= 253
+                && name
+                    .iter()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
+        }
+    };
+    let port_fine = port.is_none_or(|digits| {
+        !digits.is_empty()
+            && digits.len() <= 5
+            && digits.iter().all(u8::is_ascii_digit)
+            && digits
+                .iter()
+                .fold(0u32, |n, d| n * 10 + u32::from(d - b'0'))
+                <= 65535
+    });
+    match std::str::from_utf8(host) {
+        Ok(text) if fine && port_fine => Ok(text),
+        _ => Err(HostError::Malformed),
+    }
+}
+
+fn split_port(value: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let from = value.iter().rposition(|b| *b == b']').unwrap_or(0);
+    match value[from..].iter().position(|b| *b == b':') {
+        Some(at) => (&value[..from + at], Some(&value[from + at + 1..])),
+        None => (value, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_at_most_a_port() {
+        for (value, expected) in [
+            ("example.com", Ok("example.com")),
+            ("Example.COM:8080", Ok("Example.COM")),
+            ("127.0.0.1:80", Ok("127.0.0.1")),
+            ("[::1]", Ok("[::1]")),
+            ("[::1]:8080", Ok("[::1]")),
+            ("a_b", Ok("a_b")),
+            ("", Err(HostError::Malformed)),
+            (":80", Err(HostError::Malformed)),
+            ("a:", Err(HostError::Malformed)),
+            ("a:65536", Err(HostError::Malformed)),
+            ("a:8o", Err(HostError::Malformed)),
+            ("a:80:80", Err(HostError::Malformed)),
+            ("u@a", Err(HostError::Malformed)),
+            ("a,b", Err(HostError::Malformed)),
+            ("a/b", Err(HostError::Malformed)),
+            ("a b", Err(HostError::Malformed)),
+            ("a\tb", Err(HostError::Malformed)),
+            ("::1", Err(HostError::Malformed)),
+            ("[::1", Err(HostError::Malformed)),
+            ("[::1]x", Err(HostError::Malformed)),
+            ("[::1]x:80", Err(HostError::Malformed)),
+            ("a%2eb", Err(HostError::Malformed)),
+            ("ä", Err(HostError::Malformed)),
+        ] {
+            assert_eq!(parse_host(value.as_bytes()), expected, "{value:?}");
+        }
+    }
+}
