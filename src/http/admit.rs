@@ -1,1 +1,400 @@
-//! (to be written)
+//! The head of a request, judged as a whole: one method, one host, one target, one framing.
+//!
+//! hyper has parsed the head already and refused what is not HTTP. What it lets through and a gateway must not is
+//! refused here. What hyper decides for us, and why that is safe: a request with both `Content-Length` and
+//! `Transfer-Encoding` is read as chunked and its connection closed after the answer (RFC 9112, section 6.1); two
+//! different `Content-Length`s are a parse error; a fragment is cut off by the `http` crate before anyone sees it, so it
+//! is neither matched nor sent.
+
+use super::{Exceptions, HostError, TargetError, canonical_path, parse_host};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
+
+/// What a head may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AdmitRules {
+    /// Most bytes of the target.
+    pub target_bytes: usize,
+    /// Most bytes of all header names and values, with four for each line.
+    pub head_bytes: usize,
+    /// Most header lines.
+    pub headers: usize,
+    /// What happens to names with an underscore.
+    pub underscores: UnderscoreRule,
+}
+
+/// What happens to header names with an underscore, which collide with `-` behind CGI-like upstreams
+/// (Traefik CVE-2026-39858).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum UnderscoreRule {
+    /// 400.
+    #[default]
+    Refuse,
+    /// The header is removed on the way up.
+    Drop,
+}
+
+/// What a request asks for, in its one reading. Made by [`admit`] alone.
+///
+/// ```compile_fail,E0451
+/// # use keygate::http::Admitted;
+/// # fn f(a: Admitted) -> Admitted {
+/// Admitted { method: http::Method::GET, ..a }
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    method: Method,
+    host: HeaderValue,
+    /// How much of `host` is the name; the rest is the port.
+    host_len: usize,
+    target: PathAndQuery,
+    path_len: usize,
+    needs: Exceptions,
+}
+
+impl Admitted {
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The host in lower case, without its port.
+    pub fn host(&self) -> &str {
+        &self.authority()[..self.host_len]
+    }
+
+    /// The host in lower case with the port that the client wrote, if any.
+    pub fn authority(&self) -> &str {
+        std::str::from_utf8(self.host.as_bytes()).expect("parse_host accepts ASCII only")
+    }
+
+    /// [`Admitted::authority`] as a header's value.
+    pub fn host_header(&self) -> &HeaderValue {
+        &self.host
+    }
+
+    /// The canonical path, which the policy matches and the upstream is sent.
+    pub fn path(&self) -> &str {
+        &self.target.as_str()[..self.path_len]
+    }
+
+    /// The query as it came, without the `?`.
+    pub fn query(&self) -> Option<&str> {
+        self.target.as_str()[self.path_len..].strip_prefix('?')
+    }
+
+    /// The canonical path and the query as it came.
+    pub fn path_and_query(&self) -> &PathAndQuery {
+        &self.target
+    }
+
+    /// Which exceptions the matched route must allow.
+    pub fn needs(&self) -> Exceptions {
+        self.needs
+    }
+}
+
+/// Judges the head of a request.
+///
+/// # Errors
+/// The first fault found; nothing is repaired.
+pub fn admit(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    rules: &AdmitRules,
+) -> Result<Admitted, AdmitError> {
+    check_method(method)?;
+    check_headers(headers, rules)?;
+    let raw_host = single(headers, &header::HOST)?;
+    let name = parse_host(raw_host.as_bytes())?;
+    let host_len = name.len();
+    let host = if raw_host.as_bytes().iter().any(u8::is_ascii_uppercase) {
+        HeaderValue::from_bytes(&raw_host.as_bytes().to_ascii_lowercase())
+            .map_err(|_| HostError::Malformed)?
+    } else {
+        raw_host.clone()
+    };
+    let (target, path_len, needs) = admit_target(method, uri, &host, rules)?;
+    Ok(Admitted {
+        method: method.clone(),
+        host,
+        host_len,
+        target,
+        path_len,
+        needs,
+    })
+}
+
+fn check_method(method: &Method) -> Result<(), AdmitError> {
+    match *method {
+        Method::GET
+        | Method::HEAD
+        | Method::POST
+        | Method::PUT
+        | Method::PATCH
+        | Method::DELETE
+        | Method::OPTIONS => Ok(()),
+        Method::TRACE | Method::CONNECT => Err(AdmitError::Method),
+        _ => {
+            let name = method.as_str().bytes();
+            if name
+                .into_iter()
+                .all(|b| b.is_ascii_uppercase() || matches!(b, b'-' | b'_'))
+            {
+                Ok(())
+            } else {
+                Err(AdmitError::Method)
+            }
+        }
+    }
+}
+
+fn check_headers(headers: &HeaderMap, rules: &AdmitRules) -> Result<(), AdmitError> {
+    if headers.len() > rules.headers {
+        return Err(AdmitError::TooManyHeaders);
+    }
+    let mut bytes = 0;
+    for (name, value) in headers {
+        let text = name.as_str();
+        bytes += text.len() + value.len() + 4;
+        if rules.underscores == UnderscoreRule::Refuse && text.as_bytes().contains(&b'_') {
+            return Err(AdmitError::Underscore);
+        }
+    }
+    if bytes > rules.head_bytes {
+        return Err(AdmitError::HeadTooLarge);
+    }
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        let value = single_framing(headers, &header::TRANSFER_ENCODING)?;
+        if !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err(AdmitError::Framing);
+        }
+    }
+    if headers.contains_key(header::CONTENT_LENGTH) {
+        let value = single_framing(headers, &header::CONTENT_LENGTH)?;
+        if value.is_empty() || !value.as_bytes().iter().all(u8::is_ascii_digit) {
+            return Err(AdmitError::Framing);
+        }
+    }
+    if headers.contains_key(header::EXPECT) {
+        let mut values = headers.get_all(header::EXPECT).iter();
+        let first = values.next().map(HeaderValue::as_bytes).unwrap_or_default();
+        if values.next().is_some() || !first.eq_ignore_ascii_case(b"100-continue") {
+            return Err(AdmitError::Expectation);
+        }
+    }
+    Ok(())
+}
+
+fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &header::HeaderName,
+) -> Result<&'a HeaderValue, HostError> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next().ok_or(HostError::Missing)?;
+    match values.next() {
+        None => Ok(first),
+        Some(_) => Err(HostError::Repeated),
+    }
+}
+
+fn single_framing<'a>(
+    headers: &'a HeaderMap,
+    name: &header::HeaderName,
+) -> Result<&'a HeaderValue, AdmitError> {
+    single(headers, name).map_err(|_| AdmitError::Framing)
+}
+
+fn admit_target(
+    method: &Method,
+    uri: &Uri,
+    host: &HeaderValue,
+    rules: &AdmitRules,
+) -> Result<(PathAndQuery, usize, Exceptions), AdmitError> {
+    if let Some(authority) = uri.authority() {
+        let same = authority
+            .as_str()
+            .as_bytes()
+            .eq_ignore_ascii_case(host.as_bytes());
+        if !same || uri.scheme().is_none() {
+            return Err(TargetError::OtherAuthority.into());
+        }
+    }
+    let Some(target) = uri.path_and_query() else {
+        return Err(TargetError::NoPath.into());
+    };
+    if target.as_str().len() > rules.target_bytes {
+        return Err(AdmitError::TargetTooLong);
+    }
+    if let Some(query) = target.query()
+        && !query.bytes().all(|b| matches!(b, 0x21..=0x7E))
+    {
+        return Err(TargetError::QueryCharacter.into());
+    }
+    if target.path() == "*" {
+        return if *method == Method::OPTIONS && target.query().is_none() {
+            Ok((target.clone(), 1, Exceptions::NONE))
+        } else {
+            Err(TargetError::NotOriginForm.into())
+        };
+    }
+    let (path, needs) = canonical_path(target.path())?;
+    let path_len = path.len();
+    let target = match path {
+        std::borrow::Cow::Borrowed(_) => target.clone(),
+        std::borrow::Cow::Owned(mut text) => {
+            if let Some(query) = target.query() {
+                text.push('?');
+                text.push_str(query);
+            }
+            PathAndQuery::try_from(text).map_err(|_| TargetError::RawCharacter)?
+        }
+    };
+    Ok((target, path_len, needs))
+}
+
+/// Why a head is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AdmitError {
+    #[error("the method is not one that may pass: upper case, not TRACE, not CONNECT")]
+    Method,
+    #[error(transparent)]
+    Host(#[from] HostError),
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error("the target is longer than the limit")]
+    TargetTooLong,
+    #[error("the head has more header lines than the limit")]
+    TooManyHeaders,
+    #[error("the head has more bytes than the limit")]
+    HeadTooLarge,
+    #[error("a header name has an underscore")]
+    Underscore,
+    #[error(
+        "the length of the body is not given in one way: one `Content-Length`, or `Transfer-Encoding: chunked`"
+    )]
+    Framing,
+    #[error("the only expectation that can be met is `100-continue`")]
+    Expectation,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: AdmitRules = AdmitRules {
+        target_bytes: 64,
+        head_bytes: 256,
+        headers: 8,
+        underscores: UnderscoreRule::Refuse,
+    };
+
+    fn judge(method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<Admitted, AdmitError> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(
+                header::HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        admit(
+            &Method::from_bytes(method.as_bytes()).unwrap(),
+            &uri.parse().unwrap(),
+            &map,
+            &RULES,
+        )
+    }
+
+    #[test]
+    fn what_is_admitted_has_one_reading() {
+        let a = judge("GET", "/v3/%63?q=%zz&r=;", &[("host", "API.example:80")]).unwrap();
+        assert_eq!(a.path(), "/v3/c");
+        assert_eq!(a.query(), Some("q=%zz&r=;"));
+        assert_eq!(a.path_and_query().as_str(), "/v3/c?q=%zz&r=;");
+        assert_eq!(a.host(), "api.example");
+        assert_eq!(a.authority(), "api.example:80");
+    }
+
+    #[test]
+    fn each_fault_of_a_head_is_refused_by_its_name() {
+        let host = ("host", "a");
+        let long = "x".repeat(300);
+        let long_target = format!("/{}", "x".repeat(64));
+        type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], AdmitError);
+        let rows: &[Row<'_>] = &[
+            ("get", "/", &[host], AdmitError::Method),
+            ("TRACE", "/", &[host], AdmitError::Method),
+            ("CONNECT", "a:80", &[host], AdmitError::Method),
+            ("GET", "/", &[], HostError::Missing.into()),
+            ("GET", "/", &[host, host], HostError::Repeated.into()),
+            ("GET", "/", &[("host", "a,b")], HostError::Malformed.into()),
+            (
+                "GET",
+                "http://b/",
+                &[host],
+                TargetError::OtherAuthority.into(),
+            ),
+            ("GET", "b:80", &[host], TargetError::OtherAuthority.into()),
+            ("GET", "*", &[host], TargetError::NotOriginForm.into()),
+            ("GET", "/a/../b", &[host], TargetError::DotSegment.into()),
+            ("GET", &long_target, &[host], AdmitError::TargetTooLong),
+            ("GET", "/", &[host, ("a_b", "1")], AdmitError::Underscore),
+            ("GET", "/", &[host, ("a", &long)], AdmitError::HeadTooLarge),
+            ("GET", "/", &[host; 9], AdmitError::TooManyHeaders),
+            (
+                "POST",
+                "/",
+                &[host, ("transfer-encoding", "gzip, chunked")],
+                AdmitError::Framing,
+            ),
+            (
+                "POST",
+                "/",
+                &[
+                    host,
+                    ("transfer-encoding", "chunked"),
+                    ("transfer-encoding", "chunked"),
+                ],
+                AdmitError::Framing,
+            ),
+            (
+                "POST",
+                "/",
+                &[host, ("content-length", "1"), ("content-length", "1")],
+                AdmitError::Framing,
+            ),
+            (
+                "POST",
+                "/",
+                &[host, ("content-length", "+1")],
+                AdmitError::Framing,
+            ),
+            (
+                "POST",
+                "/",
+                &[host, ("expect", "200-ok")],
+                AdmitError::Expectation,
+            ),
+        ];
+        for (method, uri, headers, expected) in rows {
+            let got = judge(method, uri, headers).map(|_| ());
+            assert_eq!(got, Err(*expected), "{method} {uri} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn forms_that_mean_the_same_are_admitted() {
+        for (method, uri, path) in [
+            ("OPTIONS", "*", "*"),
+            ("GET", "http://a/x", "/x"),
+            ("GET", "http://A/x", "/x"),
+            ("PURGE", "/x", "/x"),
+            ("GET", "http://a", "/"),
+        ] {
+            let admitted = judge(method, uri, &[("host", "a")]).unwrap();
+            assert_eq!(admitted.path(), path, "{method} {uri}");
+        }
+    }
+}

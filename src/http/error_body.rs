@@ -1,1 +1,79 @@
-//! (to be written)
+//! The body of every error that keygate answers, in the shape of the contract.
+
+use http::StatusCode;
+use serde::Serialize;
+
+/// The codes of the contract's table of errors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum ErrorCode {
+    #[serde(rename = "AUTH_ERR_EMPTY_APIKEY")]
+    EmptyApiKey,
+    #[serde(rename = "AUTH_ERR_APIKEY_NOT_FOUND")]
+    UnknownApiKey,
+    #[serde(rename = "AUTH_ERR_NO_ACCESS")]
+    NoAccess,
+    #[serde(rename = "ERR_APIKEY_NOT_FOUND")]
+    ApiKeyNotFound,
+    #[serde(rename = "ERR_APIKEY_NO_SELF_ACTION")]
+    NoSelfAction,
+    #[serde(rename = "ERR_BAD_REQUEST")]
+    BadRequest,
+    #[serde(rename = "ERR_API_NOT_FOUND")]
+    ApiNotFound,
+    #[serde(rename = "ERR_TOO_MANY_REQUESTS")]
+    TooManyRequests,
+    #[serde(rename = "ERR_UPSTREAM_UNAVAILABLE")]
+    UpstreamUnavailable,
+    #[serde(rename = "ERR_STORE_UNAVAILABLE")]
+    StoreUnavailable,
+    #[serde(rename = "ERR_UPSTREAM_TIMEOUT")]
+    UpstreamTimeout,
+    #[serde(rename = "ERR_INTERNAL")]
+    Internal,
+}
+
+/// Faults by field, for a request that does not validate: field to sentences, in the order in which they were found.
+pub type Details = serde_json::Map<String, serde_json::Value>;
+
+/// One error as the client sees it.
+#[derive(Clone, Debug)]
+pub struct ErrorBody {
+    pub status: StatusCode,
+    pub code: ErrorCode,
+    /// One sentence for the one who reads the screen.
+    pub message: String,
+    /// One sentence for the one who writes the client.
+    pub dev_message: String,
+    /// Present for validation only.
+    pub details: Option<Details>,
+}
+
+impl ErrorBody {
+    /// The JSON text.
+    pub fn to_json(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Outer<'a> {
+            error: Inner<'a>,
+        }
+        #[derive(Serialize)]
+        struct Inner<'a> {
+            message: &'a str,
+            #[serde(rename = "devMessage")]
+            dev_message: &'a str,
+            source: &'static str,
+            code: ErrorCode,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            details: Option<&'a Details>,
+        }
+        serde_json::to_vec(&Outer {
+            error: Inner {
+                message: &self.message,
+                dev_message: &self.dev_message,
+                source: "keygate",
+                code: self.code,
+                details: self.details.as_ref(),
+            },
+        })
+        .expect("strings and maps of strings serialize")
+    }
+}

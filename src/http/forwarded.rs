@@ -1,1 +1,129 @@
-//! (to be written)
+//! Who the client is, and what an upstream is told of it.
+//!
+//! An ordinary peer is the client itself; what it says in forwarding fields was removed with the rest. A trusted peer (a
+//! load balancer of ours) is believed: from the right end of its `X-Forwarded-For`, the first address that is not a
+//! trusted peer's is the client, and nothing further left is looked at, since anyone may have written it.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::net::IpAddr;
+
+/// `X-Forwarded-For`.
+pub const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// `X-Forwarded-Proto`.
+pub const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// `X-Forwarded-Host`.
+pub const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The client of a request.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its address.
+    pub address: IpAddr,
+    /// `X-Forwarded-For` for the upstream: the believed chain, then the peer.
+    pub chain: HeaderValue,
+    /// `X-Forwarded-Proto` for the upstream.
+    pub proto: HeaderValue,
+    /// Whether the peer is trusted.
+    pub trusted_peer: bool,
+}
+
+impl Client {
+    /// The client of a peer that is not trusted: the peer.
+    pub fn peer(peer: IpAddr) -> Self {
+        let peer = peer.to_canonical();
+        Client {
+            address: peer,
+            chain: value_of(&peer.to_string()),
+            proto: HeaderValue::from_static("http"),
+            trusted_peer: false,
+        }
+    }
+
+    /// The client that a trusted peer speaks for.
+    pub fn behind(peer: IpAddr, headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Self {
+        let peer = peer.to_canonical();
+        let entries: Vec<&str> = headers
+            .get_all(FOR)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|text| text.split(','))
+            .map(str::trim)
+            .collect();
+        let mut address = peer;
+        let mut believed = entries.len();
+        for entry in entries.iter().rev() {
+            let Some(ip) = parse_entry(entry) else { break };
+            believed -= 1;
+            address = ip;
+            if !trusted(ip) {
+                break;
+            }
+        }
+        let mut chain = String::new();
+        for entry in &entries[believed..] {
+            chain.push_str(entry);
+            chain.push_str(", ");
+        }
+        chain.push_str(&peer.to_string());
+        let https = headers
+            .get(PROTO)
+            .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"https"));
+        Client {
+            address,
+            chain: value_of(&chain),
+            proto: HeaderValue::from_static(if https { "https" } else { "http" }),
+            trusted_peer: true,
+        }
+    }
+}
+
+/// An address, `address:port` or `[address]:port`.
+fn parse_entry(entry: &str) -> Option<IpAddr> {
+    entry
+        .parse::<IpAddr>()
+        .ok()
+        .or_else(|| entry.parse::<std::net::SocketAddr>().ok().map(|s| s.ip()))
+        .or_else(|| entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok())
+        .map(|ip| ip.to_canonical())
+}
+
+fn value_of(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("addresses are visible ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_is_the_first_untrusted_address_from_the_right() {
+        let peer: IpAddr = "10.0.0.1".parse().unwrap();
+        let trusted = |ip: IpAddr| matches!(ip, IpAddr::V4(v4) if v4.octets()[0] == 10);
+        for (lines, address, chain) in [
+            (&[][..], "10.0.0.1", "10.0.0.1"),
+            (&["1.2.3.4"], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
+            (&["6.6.6.6, 1.2.3.4"], "1.2.3.4", "1.2.3.4, 10.0.0.1"),
+            (
+                &["1.2.3.4", "10.0.0.2"],
+                "1.2.3.4",
+                "1.2.3.4, 10.0.0.2, 10.0.0.1",
+            ),
+            (&["1.2.3.4, garbage"], "10.0.0.1", "10.0.0.1"),
+            (&["garbage, 10.9.9.9"], "10.9.9.9", "10.9.9.9, 10.0.0.1"),
+            (&["[::1]:80"], "::1", "[::1]:80, 10.0.0.1"),
+            (&["::ffff:1.2.3.4"], "1.2.3.4", "::ffff:1.2.3.4, 10.0.0.1"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(FOR, HeaderValue::from_static(line));
+            }
+            let client = Client::behind(peer, &headers, trusted);
+            assert_eq!(
+                client.address,
+                address.parse::<IpAddr>().unwrap(),
+                "{lines:?}"
+            );
+            assert_eq!(client.chain, chain, "{lines:?}");
+        }
+    }
+}

@@ -1,1 +1,288 @@
-//! (to be written)
+//! Header hygiene: which fields of a message end at keygate.
+//!
+//! What is hop-by-hop goes first, what `Connection` names with it; then what claims an identity, an address or another
+//! target; last, our own fields are set by the caller. In this order a client cannot have our fields dropped by naming
+//! them in `Connection` (Traefik CVE-2024-45410). Names are compared after folding every character that is not a letter
+//! or a digit to `-`, since servers behind CGI-like interfaces cannot tell them apart (Traefik CVE-2026-39858).
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Takes out of a request's head whatever must not reach an upstream. `key` is the header that carries the key.
+///
+/// The caller then sets `Host`, the framing of the body and keygate's own fields.
+pub fn sanitize_request(headers: &mut HeaderMap, key: &HeaderName) {
+    remove_named_by_connection(headers);
+    remove_where(headers, |name| name == key || ends_here(name.as_str()));
+}
+
+/// Takes the hop-by-hop fields out of an upstream's answer.
+pub fn sanitize_response(headers: &mut HeaderMap) {
+    remove_named_by_connection(headers);
+    remove_where(headers, |name| is_hop_by_hop(name.as_str()));
+}
+
+/// Whether a header's list of tokens (any number of lines) has this one, letter case ignored.
+pub fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(tokens)
+        .any(|t| t.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value
+        .as_bytes()
+        .split(|b| *b == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|t| !t.is_empty())
+}
+
+fn remove_named_by_connection(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::CONNECTION) {
+        return;
+    }
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(tokens)
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+fn remove_where(headers: &mut HeaderMap, doomed: impl Fn(&HeaderName) -> bool) {
+    // Most requests lose a few fields; their names are looked at first, since a map cannot be changed while it is walked.
+    const AT_ONCE: usize = 8;
+    loop {
+        let mut names: [Option<HeaderName>; AT_ONCE] = [const { None }; AT_ONCE];
+        let mut found = 0;
+        for name in headers.keys() {
+            if doomed(name) {
+                names[found] = Some(name.clone());
+                found += 1;
+                if found == AT_ONCE {
+                    break;
+                }
+            }
+        }
+        for name in names.into_iter().flatten() {
+            headers.remove(name);
+        }
+        if found < AT_ONCE {
+            return;
+        }
+    }
+}
+
+/// Whether a request's field of this (lower-case) name never goes further.
+fn ends_here(name: &str) -> bool {
+    if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return folded_ends_here(name);
+    }
+    // A name with an underscore is here only where the listener drops them instead of refusing the request.
+    let folded: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    name.contains('_') || folded_ends_here(&folded)
+}
+
+fn folded_ends_here(name: &str) -> bool {
+    match name.as_bytes().first() {
+        Some(b'x') => match name {
+            "x-real-ip"
+            | "x-client-ip"
+            | "x-cluster-client-ip"
+            | "x-original-url"
+            | "x-original-uri"
+            | "x-rewrite-url"
+            | "x-http-method-override"
+            | "x-http-method"
+            | "x-method-override"
+            | "x-request-id" => true,
+            _ => name.starts_with("x-forwarded") || name.starts_with("x-keygate-"),
+        },
+        Some(b'f') => name == "forwarded",
+        Some(b'c') => matches!(name, "connection" | "content-length" | "cf-connecting-ip"),
+        Some(b'h') => matches!(name, "host" | "http2-settings"),
+        Some(b'e') => name == "expect",
+        Some(b't') => name == "true-client-ip" || is_hop_by_hop(name),
+        Some(b'p') => matches!(name, "proxy" | "proxy-authorization") || is_hop_by_hop(name),
+        _ => is_hop_by_hop(name),
+    }
+}
+
+/// RFC 9110, section 7.6.1, and the older fields that still travel.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// A key's name as `X-Keygate-Key-Name` has it: everything but visible ASCII, and `%`, percent-encoded UTF-8.
+pub fn encode_name(name: &str) -> HeaderValue {
+    if name.bytes().all(|b| b.is_ascii_graphic() && b != b'%') {
+        return HeaderValue::from_str(name).expect("visible ASCII is a header's value");
+    }
+    let mut text = String::with_capacity(name.len() * 3);
+    for b in name.bytes() {
+        if b.is_ascii_graphic() && b != b'%' {
+            text.push(char::from(b));
+        } else {
+            const HEX: &[u8; 16] = b"0123456789ABCDEF";
+            text.push('%');
+            text.push(char::from(HEX[usize::from(b >> 4)]));
+            text.push(char::from(HEX[usize::from(b & 15)]));
+        }
+    }
+    HeaderValue::from_str(&text).expect("visible ASCII is a header's value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(names: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in names {
+            map.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        map
+    }
+
+    const KEY: HeaderName = HeaderName::from_static("apikey");
+
+    #[test]
+    fn nothing_that_claims_identity_target_or_framing_reaches_the_upstream() {
+        for name in [
+            "apikey",
+            "ApiKey",
+            "X-Keygate-Key-Id",
+            "x-keygate-anything",
+            "X-Forwarded-For",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "X-Forwarded-Prefix",
+            "x-forwarded",
+            "Forwarded",
+            "X-Real-IP",
+            "True-Client-IP",
+            "X-Client-IP",
+            "X-Cluster-Client-IP",
+            "CF-Connecting-IP",
+            "X-Original-URL",
+            "X-Original-URI",
+            "X-Rewrite-URL",
+            "X-HTTP-Method-Override",
+            "X-HTTP-Method",
+            "X-Method-Override",
+            "Proxy",
+            "Proxy-Connection",
+            "Keep-Alive",
+            "Proxy-Authorization",
+            "Connection",
+            "TE",
+            "Trailer",
+            "Transfer-Encoding",
+            "Upgrade",
+            "Content-Length",
+            "Expect",
+            "Host",
+            "X-Request-Id",
+            "HTTP2-Settings",
+            "x.forwarded.for",
+            "x_real_ip",
+            "x-original.url",
+            "any_underscore",
+            "x~keygate~scope",
+        ] {
+            let mut headers = map(&[(name, "v"), ("accept", "*/*")]);
+            sanitize_request(&mut headers, &KEY);
+            assert_eq!(headers, map(&[("accept", "*/*")]), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_service_needs_passes_untouched() {
+        let kept = map(&[
+            ("accept", "*/*"),
+            ("authorization", "Bearer x"),
+            ("onbehalfof", "cyclops1"),
+            ("content-type", "application/json"),
+            ("cookie", "a=b"),
+            ("x-forward", "1"),
+            ("x-keygat", "1"),
+            ("appid", "1"),
+            ("content-encoding", "gzip"),
+            ("x-a", "1"),
+            ("x-b", "1"),
+            ("x-c", "1"),
+            ("x-d", "1"),
+            ("x-e", "1"),
+        ]);
+        let mut headers = kept.clone();
+        for n in 0..20 {
+            headers.append(
+                HeaderName::from_bytes(format!("x-keygate-{n}").as_bytes()).unwrap(),
+                KEY.into(),
+            );
+        }
+        sanitize_request(&mut headers, &KEY);
+        assert_eq!(headers, kept);
+    }
+
+    #[test]
+    fn connection_takes_what_it_names_and_nothing_else() {
+        let mut headers = map(&[
+            ("connection", "close, X-One"),
+            ("connection", "x-two , ,"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("x-three", "3"),
+        ]);
+        sanitize_request(&mut headers, &KEY);
+        assert_eq!(headers, map(&[("x-three", "3")]));
+    }
+
+    #[test]
+    fn an_answer_loses_its_hop_by_hop_fields_only() {
+        let mut headers = map(&[
+            ("upgrade", "h2,h2c"),
+            ("connection", "Upgrade, Keep-Alive"),
+            ("keep-alive", "timeout=5"),
+            ("content-encoding", "none"),
+            ("content-length", "2"),
+        ]);
+        sanitize_response(&mut headers);
+        assert_eq!(
+            headers,
+            map(&[("content-encoding", "none"), ("content-length", "2")])
+        );
+    }
+
+    #[test]
+    fn a_name_travels_as_visible_ascii() {
+        for (name, value) in [
+            ("Auth-Key", "Auth-Key"),
+            ("Auth Key", "Auth%20Key"),
+            ("100%", "100%25"),
+            ("ä", "%C3%A4"),
+        ] {
+            assert_eq!(encode_name(name), value);
+        }
+    }
+}

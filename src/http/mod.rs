@@ -22,4 +22,6 @@ mod target;
 pub use exceptions::Exceptions;
 pub use host::{HostError, parse_host};
 
+pub use admit::{AdmitError, AdmitRules, Admitted, UnderscoreRule, admit};
+pub use request_id::{RequestId, RequestIds};
 pub use target::{TargetError, canonical_path};
