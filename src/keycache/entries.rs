@@ -1,0 +1,257 @@
+//! The map from digests to keys.
+//!
+//! An entry is one allocation: digest, record and count of holders. The map's own slots hold a pointer each, so that the
+//! empty ones, of which a hash table has many, cost nine bytes and not fifty. The digest is random, so its first bytes
+//! are its hash. All shards together are replaced by one pointer when everything is loaded again.
+
+use crate::clock::Timestamp;
+use crate::key::{ApiKey, Digester, KeyDigest, KeyId, KeyRecord, Revision, ScopeName};
+use crate::store::{Change, Sink};
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry as Slot;
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Shards of the map: many more than cores, so that two rarely meet in one.
+const SHARDS: usize = 256;
+
+type Map = DashMap<Held, (), BuildHasherDefault<FirstBytes>>;
+
+/// A key with its digest.
+struct Entry {
+    digest: KeyDigest,
+    record: KeyRecord,
+}
+
+/// A slot of the map: found by the entry's digest.
+#[derive(Clone)]
+struct Held(Arc<Entry>);
+
+impl Borrow<KeyDigest> for Held {
+    fn borrow(&self) -> &KeyDigest {
+        &self.0.digest
+    }
+}
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.digest == other.0.digest
+    }
+}
+
+impl Eq for Held {}
+
+impl Hash for Held {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.digest.hash(state);
+    }
+}
+
+/// Takes the number that a digest hashes to as it is.
+#[derive(Default)]
+struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Digests hash by `write_u64` alone; whatever else comes is spread well enough not to be wrong.
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+}
+
+/// The in-memory copy of every key.
+pub struct KeyCache {
+    digester: Digester,
+    map: ArcSwap<Map>,
+    revision: AtomicU64,
+}
+
+impl KeyCache {
+    /// An empty copy for keys under this digester.
+    pub(super) fn new(digester: Digester) -> Self {
+        KeyCache {
+            digester,
+            map: ArcSwap::from_pointee(empty(0)),
+            revision: AtomicU64::new(0),
+        }
+    }
+
+    /// Whose key this is, if it is one that is in force now.
+    ///
+    /// # Errors
+    /// When it is not: the log may hear why, a client must not.
+    pub fn identify(&self, value: &[u8], now: Timestamp) -> Result<Principal, Unidentified> {
+        if ApiKey::check(value).is_err() {
+            return Err(Unidentified::Malformed);
+        }
+        let digest = self.digester.digest(value);
+        let entry = match self.map.load().get(&digest) {
+            Some(slot) => Arc::clone(&slot.key().0),
+            None => return Err(Unidentified::Unknown),
+        };
+        if entry.record.is_in_force(now) {
+            Ok(Principal(entry))
+        } else if entry.record.enabled {
+            Err(Unidentified::Expired(entry.record.id))
+        } else {
+            Err(Unidentified::Disabled(entry.record.id))
+        }
+    }
+
+    /// How many keys there are, in force or not.
+    pub fn len(&self) -> usize {
+        self.map.load().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Every change up to this one is in the cache.
+    pub fn revision(&self) -> Revision {
+        Revision(self.revision.load(Ordering::Acquire))
+    }
+
+    /// Brings one change in; where the cache knows a later one of the same key, that stays.
+    pub(super) fn apply(&self, change: Change, scopes: &mut ScopeNames) {
+        let map = self.map.load();
+        match change {
+            Change::Put { digest, mut record } => {
+                record.scope = scopes.one(record.scope);
+                let revision = record.revision;
+                match map.entry(Held(Arc::new(Entry { digest, record }))) {
+                    // The slot's key is the entry itself, so the slot is replaced whole, under the shard's lock.
+                    Slot::Occupied(slot) if slot.key().0.record.revision < revision => {
+                        slot.replace_entry(());
+                    }
+                    Slot::Occupied(_) => {}
+                    Slot::Vacant(slot) => {
+                        slot.insert(());
+                    }
+                }
+            }
+            Change::Gone { digest, revision } => {
+                map.remove_if(&digest, |held, ()| held.0.record.revision < revision);
+            }
+        }
+    }
+
+    /// Says that every change up to this one is in.
+    pub(super) fn reached(&self, revision: Revision) {
+        self.revision.store(revision.0, Ordering::Release);
+    }
+
+    /// Puts what was loaded in the place of everything, at once.
+    pub(super) fn replace(&self, loaded: Loaded, revision: Revision) {
+        self.map.store(Arc::new(loaded.map));
+        self.reached(revision);
+    }
+
+    /// Every digest and record, for tests that compare with a store.
+    #[cfg(test)]
+    pub(super) fn all(&self) -> Vec<(KeyDigest, KeyRecord)> {
+        let map = self.map.load();
+        map.iter()
+            .map(|slot| (slot.key().0.digest, slot.key().0.record.clone()))
+            .collect()
+    }
+}
+
+fn empty(keys: usize) -> Map {
+    DashMap::with_capacity_and_hasher_and_shard_amount(keys, BuildHasherDefault::default(), SHARDS)
+}
+
+/// The scopes of the cache's keys: equal names share one allocation.
+#[derive(Default)]
+pub(super) struct ScopeNames(HashSet<ScopeName>);
+
+impl ScopeNames {
+    fn one(&mut self, scope: ScopeName) -> ScopeName {
+        if let Some(known) = self.0.get(&scope) {
+            return known.clone();
+        }
+        self.0.insert(scope.clone());
+        scope
+    }
+}
+
+/// All keys of a store, on their way into the cache.
+pub(super) struct Loaded {
+    map: Map,
+    pub scopes: ScopeNames,
+}
+
+impl Loaded {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Loaded {
+            map: empty(0),
+            scopes: ScopeNames::default(),
+        }
+    }
+}
+
+impl Sink for Loaded {
+    fn expect(&mut self, keys: usize) {
+        // A little more than there are, so that the fullest shard does not have to grow.
+        self.map = empty(keys + keys / 32);
+    }
+
+    fn key(&mut self, digest: KeyDigest, mut record: KeyRecord) {
+        record.scope = self.scopes.one(record.scope);
+        self.map
+            .insert(Held(Arc::new(Entry { digest, record })), ());
+    }
+}
+
+/// The proof that a request's key is known and in force: [`KeyCache::identify`] alone makes one. Cheap to clone.
+#[derive(Clone)]
+pub struct Principal(Arc<Entry>);
+
+impl Principal {
+    /// The key, as it was when it was identified.
+    pub fn record(&self) -> &KeyRecord {
+        &self.0.record
+    }
+}
+
+impl std::ops::Deref for Principal {
+    type Target = KeyRecord;
+
+    fn deref(&self) -> &KeyRecord {
+        self.record()
+    }
+}
+
+impl std::fmt::Debug for Principal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Principal").field(&self.record().id).finish()
+    }
+}
+
+/// Why a key identifies nobody. For the log: clients hear one answer for all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unidentified {
+    #[error("what was sent cannot be a key")]
+    Malformed,
+    #[error("no such key")]
+    Unknown,
+    #[error("the key {0} is disabled")]
+    Disabled(KeyId),
+    #[error("the key {0} has expired")]
+    Expired(KeyId),
+}
