@@ -9,11 +9,11 @@
 //! themselves (anyone may write to any group); it is there to be called, not to be deployed. Of the contract's groups it
 //! leaves out roles, permissions, metrics, imports, moderation and notifications: those are 404 `ERR_API_NOT_FOUND`.
 //!
-//! A request, walked through: `POST /v3/messages` with `onBehalfOf: cyclops` arrives at [`server`], which collects the
-//! body under a limit and makes a [`routes::Call`] of it. [`routes`] reads the path, [`input`] turns the body into a
-//! typed change or a list of what is wrong with it, [`state`] carries it out or says why not, [`shapes`] makes JSON of
+//! A request, walked through: `POST /v3/messages` with `onBehalfOf: cyclops` arrives at `server`, which collects the
+//! body under a limit and makes a `routes::Call` of it. `routes` reads the path, `input` turns the body into a
+//! typed change or a list of what is wrong with it, `state` carries it out or says why not, `shapes` makes JSON of
 //! what came out. Only `server` knows sockets, only `state` remembers, and nothing but `server` reads a clock or draws
-//! random numbers: they come as [`state::Moment`].
+//! random numbers: they come as `state::Moment`.
 //!
 //! It stays small: bodies of at most 256 KiB, texts of bounded length, a fixed number of stored things. At that number
 //! the oldest messages make room for the next, and anything else is refused as by a full plan of the real service.
