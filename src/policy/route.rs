@@ -11,7 +11,8 @@ use std::time::Duration;
 /// A route as the request path sees it.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// What metrics and logs call it: its `name`, else its first method and path as written, prefix included.
+    /// What metrics and logs call it: its `name`, else its first method (none named: none), host and path as written,
+    /// prefix included: `GET /v3/users`, `/v3/{*rest}`, `GET api.example.com/v3/users`.
     pub name: Arc<str>,
     /// The path pattern, prefix included, as `/v3/users/{uid}`.
     pub template: Arc<str>,
@@ -29,6 +30,32 @@ pub struct Route {
     pub settings: RouteSettings,
     /// Where it is written.
     pub place: Place,
+}
+
+impl Route {
+    /// On a route of the management API that is about one key: the segment of a matched path that names the key, still
+    /// percent-encoded.
+    pub fn key_segment<'p>(&self, path: &'p str) -> Option<&'p str> {
+        match self.target {
+            Target::Management(ManagementOp::Get | ManagementOp::Update | ManagementOp::Delete) => {
+                path.rsplit('/').next()
+            }
+            Target::Management(ManagementOp::Create | ManagementOp::List) | Target::Upstream(_) => {
+                None
+            }
+        }
+    }
+}
+
+/// A route's position in [`super::Policy::routes`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RouteIndex(pub(super) u32);
+
+impl RouteIndex {
+    /// The position.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
 /// Who may use a route.
