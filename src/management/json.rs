@@ -6,16 +6,17 @@
 use crate::key::{Page, ShownKey, StoredKey};
 use bytes::Bytes;
 use serde::Serialize;
+use std::borrow::Cow;
 use zeroize::Zeroizing;
 
 /// Bytes of one key in JSON without its texts: names of fields, numbers, id.
 const KEY_FRAME: usize = 256;
 
-/// One key.
+/// One key as the contract writes it. Whoever makes one with [`KeyJson::of`] lets the key's text out of its type.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct KeyJson<'a> {
-    api_key: &'a str,
+pub(crate) struct KeyJson<'a> {
+    pub(crate) api_key: Cow<'a, str>,
     name: &'a str,
     scope: &'a str,
     created_at: i64,
@@ -25,12 +26,23 @@ struct KeyJson<'a> {
 }
 
 impl<'a> KeyJson<'a> {
-    fn of(key: &'a StoredKey) -> Self {
+    /// With the key itself, where the store can still show it.
+    pub(crate) fn of(key: &'a StoredKey) -> Self {
+        let text = match &key.shown {
+            ShownKey::Whole(key) => key.expose(),
+            ShownKey::Masked(text) => text,
+        };
+        KeyJson::with(key, Cow::Borrowed(text))
+    }
+
+    /// With the masked form in any case.
+    pub(crate) fn masked(key: &'a StoredKey) -> Self {
+        KeyJson::with(key, Cow::Owned(key.shown.masked()))
+    }
+
+    fn with(key: &'a StoredKey, api_key: Cow<'a, str>) -> Self {
         KeyJson {
-            api_key: match &key.shown {
-                ShownKey::Whole(key) => key.expose(),
-                ShownKey::Masked(text) => text,
-            },
+            api_key,
             name: key.record.name.as_str(),
             scope: key.record.scope.as_str(),
             created_at: key.record.created_at.unix_seconds(),

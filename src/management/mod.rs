@@ -17,9 +17,12 @@ mod faults;
 mod json;
 mod query;
 mod request;
+mod service;
 
 pub use error::ManagementError;
 pub use faults::Faults;
+pub(crate) use json::KeyJson;
+pub use service::answer;
 
 use crate::clock::Timestamp;
 use crate::key::{Authority, KeyId, Reveal, ScopeName};
