@@ -1,9 +1,43 @@
-//! (to be written)
+//! From the TOML that operators write to what the gateway works with, and again whenever the files change.
+//!
+//! [`load`] reads a main file and what it includes, whole or not at all: it answers a [`Loaded`], or every [`Problem`]
+//! that it found, each with file, line, column and a sentence that says what was expected. [`Live`] keeps the
+//! [`Snapshot`] in force equal to the files while the gateway runs. What this module does not do: decide about requests
+//! (`policy/`), open the key store, or listen on anything.
+//!
+//! A value walked through, `body = "30s"` in `[timeouts]`: `source` reads the file and knows where its lines begin;
+//! `syntax` parses it, and where it does not parse cuts out what is faulty; `process` asks the table for `body`
+//! through `fields`, which remembers what was asked for, so that `bdoy` is found out; `value` makes a `Duration` of the
+//! text; `load` puts it into [`Hot`] with the rest, `compile` judges the policy, and `live` swaps the snapshot.
+//!
+//! The main file holds the tables of the process, and may hold those of the policy too (a small set-up is one file);
+//! an included file holds only those of the policy, and includes nothing itself.
 
+mod compile;
+mod fields;
+mod files;
+mod live;
+mod load;
+mod problem;
+mod process;
+mod routes;
+mod secret;
 mod settings;
+mod source;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod upstreams;
+mod value;
 
+pub use files::{FileSet, Look};
+pub use live::{Live, ReloadStatus};
+pub use load::{Loaded, load, load_texts};
+pub use problem::{Problem, Problems, Severity};
+pub use secret::Secrets;
 pub use settings::{
     AccessLog, AdminSettings, Cold, Cors, CorsOrigins, FailedAuth, HostRule, Hot, KeySettings,
     Limits, ListenAddress, LogFormat, LogLevel, LogSettings, Network, Snapshot, Timeouts,
     Underscores, UpstreamServer, UpstreamSettings,
 };
+pub use source::Excerpt;

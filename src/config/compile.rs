@@ -1,0 +1,178 @@
+//! What the rules mean together: the policy is compiled and its expectations are run.
+//!
+//! Faults of one route must not hide what is wrong with another. So a route whose access could not be read still takes
+//! part (its path and methods may collide with others), and one whose shape could not be read is judged alone. An
+//! expectation that fails is reported only if it fails whatever the faulty routes were meant to say.
+
+use super::fields::Desk;
+use super::problem::Problem;
+use super::process::Management;
+use super::routes::Rules;
+use crate::key::Scopes;
+use crate::policy::{
+    AccessSpec, Expectation, ExpectationFailure, ManagementSpec, Place, Policy, PolicyError,
+    PolicySpec, RouteSpec,
+};
+
+/// Compiles the rules and runs the expectations; what is wrong is on the desk.
+pub(super) fn judge(
+    rules: Rules,
+    scopes: Scopes,
+    management: Management,
+    scopes_unsound: bool,
+    desk: &mut Desk,
+) -> Option<Policy> {
+    let declared = scopes.declares(&management.scope.0);
+    let off = management.paths.is_empty();
+    let asked_for = !off || management.scope_written;
+    if asked_for && !declared && !scopes_unsound {
+        let scope = &management.scope.0;
+        desk.report(
+            Problem::error(
+                management.scope.1.clone(),
+                if management.scope_written {
+                    format!("the scope `{scope}` is not declared in `[scopes]`")
+                } else {
+                    format!("the management API asks for the scope `{scope}`, which `[scopes]` does not declare")
+                },
+            )
+            .help("declare it, name another as `scope` in `[management]`, or switch the API off with `paths = []`"),
+        );
+    }
+    let at_management = management.scope.1.clone();
+    let not_said = |error: &PolicyError| match error {
+        PolicyError::UndeclaredScope { place, .. } => !scopes_unsound && *place != at_management,
+        _ => true,
+    };
+    let general = PolicySpec {
+        scopes,
+        routes: Vec::new(),
+        management: (!off).then_some(ManagementSpec {
+            paths: management.paths,
+            scope: management.scope,
+        }),
+    };
+    let of = |routes: Vec<RouteSpec>| PolicySpec {
+        routes,
+        ..general.clone()
+    };
+    for route in rules.shapeless {
+        let about_itself = |e: &PolicyError| {
+            not_said(e)
+                && matches!(
+                    e,
+                    PolicyError::Pattern { .. }
+                        | PolicyError::UnderManagement { .. }
+                        | PolicyError::UndeclaredScope { .. }
+                )
+        };
+        let errors = Policy::compile(of(vec![route])).err().unwrap_or_default();
+        errors
+            .iter()
+            .filter(|e| about_itself(e))
+            .for_each(|e| desk.report(problem(e)));
+    }
+    let compiled = Policy::compile(of(rules.routes.clone()));
+    let mut faulty = rules.access_unknown;
+    match &compiled {
+        Ok(policy) => {
+            for warning in policy.warnings() {
+                let mut problem = Problem::warning(warning.place().clone(), warning.to_string());
+                if let Some(other) = warning.other_place() {
+                    problem = problem.related(other.clone(), "the broader one is here");
+                }
+                desk.report(problem);
+            }
+        }
+        Err(errors) => {
+            for error in errors.iter().filter(|e| not_said(e)) {
+                desk.report(problem(error));
+            }
+            faulty.extend(errors.iter().map(|e| e.place().clone()));
+        }
+    }
+    if rules.all_shapes_known && !scopes_unsound {
+        let policies = if faulty.is_empty() {
+            compiled.iter().cloned().collect()
+        } else {
+            variants(&rules.routes, &faulty, &of)
+        };
+        if !policies.is_empty() {
+            for expectation in &rules.expectations {
+                for failure in certain_failures(&policies, expectation) {
+                    desk.report(expectation_problem(failure));
+                }
+            }
+        }
+    }
+    compiled.ok()
+}
+
+/// The policy with its faulty routes open, closed and absent: one of them is nearest to what was meant.
+fn variants(
+    routes: &[RouteSpec],
+    faulty: &[Place],
+    of: &impl Fn(Vec<RouteSpec>) -> PolicySpec,
+) -> Vec<Policy> {
+    let is_faulty = |route: &RouteSpec| {
+        faulty.contains(&route.place)
+            || route.paths.iter().any(|(_, place)| faulty.contains(place))
+            || matches!(&route.access, AccessSpec::AnyOf(names)
+                if names.iter().any(|(_, place)| faulty.contains(place)))
+    };
+    let with = |access: Option<AccessSpec>| {
+        let routes = routes
+            .iter()
+            .filter_map(|route| match (&access, is_faulty(route)) {
+                (_, false) => Some(route.clone()),
+                (None, true) => None,
+                (Some(access), true) => Some(RouteSpec {
+                    access: access.clone(),
+                    ..route.clone()
+                }),
+            })
+            .collect();
+        Policy::compile(of(routes)).ok()
+    };
+    [
+        with(None),
+        with(Some(AccessSpec::Public)),
+        with(Some(AccessSpec::Deny)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What fails under each of the policies.
+fn certain_failures(policies: &[Policy], expectation: &Expectation) -> Vec<ExpectationFailure> {
+    let mut verdicts = policies.iter().map(|p| p.check(expectation));
+    let first = verdicts.next().unwrap_or_default();
+    if verdicts.all(|v| !v.is_empty()) {
+        first
+    } else {
+        Vec::new()
+    }
+}
+
+fn problem(error: &PolicyError) -> Problem {
+    let problem = Problem::error(error.place().clone(), error.to_string());
+    match (error, error.other_place()) {
+        (PolicyError::Conflict { .. }, Some(other)) => {
+            problem.related(other.clone(), "the other route is here")
+        }
+        (_, Some(other)) => problem.related(other.clone(), "because of this"),
+        (_, None) => problem,
+    }
+}
+
+fn expectation_problem(failure: ExpectationFailure) -> Problem {
+    let problem = Problem::error(
+        failure.place.clone(),
+        format!("the expectation does not hold: {failure}"),
+    );
+    match failure.other {
+        Some(other) => problem.related(other, "this route decided"),
+        None => problem,
+    }
+}

@@ -1,0 +1,465 @@
+//! From files to meaning: one reading of a whole configuration.
+//!
+//! The main file is read, then what it includes, then every table of every file, then what they mean together: scopes
+//! are closed, the policy is compiled, its expectations are run. Each step goes on with what the one before could
+//! read, so one reading finds all that is wrong. Only a reading without an error gives a [`Loaded`].
+
+use super::compile;
+use super::fields::{Desk, File, Item, Table};
+use super::files::{Disk, FileSet, is_pattern, resolve};
+use super::problem::{Problem, Problems};
+use super::routes::{self, Context, Rules, Shared};
+use super::secret::{SecretReader, Secrets};
+use super::settings::{Cold, Hot};
+use super::source::{self, ReadError, Source};
+use super::syntax::{self, Broken};
+use super::{process, upstreams};
+use crate::key::{Authority, ScopeName};
+use crate::policy::Place;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use toml::de::DeTable;
+
+/// Tables that stand in the main file only.
+const PROCESS_TABLES: [&str; 10] = [
+    "include",
+    "server",
+    "admin",
+    "log",
+    "keys",
+    "management",
+    "timeouts",
+    "limits",
+    "upstreams",
+    "cors",
+];
+
+/// A configuration that can be used.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What holds until a restart.
+    pub cold: Cold,
+    /// What is in force at once.
+    pub hot: Hot,
+    /// Of all configuration files and what they hold, in hexadecimal. Secrets have no part in it.
+    pub hash: String,
+    /// What it was read from.
+    pub files: FileSet,
+    /// What looks wrong but can be used.
+    pub warnings: Vec<Problem>,
+    /// Tables `[[routes]]` and `[[expect]]`.
+    pub routes: usize,
+    pub expectations: usize,
+    pub(super) mark: Mark,
+}
+
+/// What was read, secrets included, as one value: two readings with the same mark would come out the same. Never shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Mark(blake3::Hash);
+
+/// One reading, whatever came of it.
+pub(super) struct Reading {
+    pub(super) files: FileSet,
+    pub(super) mark: Mark,
+    pub(super) outcome: Result<Loaded, Problems>,
+}
+
+/// Reads a configuration from its main file.
+///
+/// # Errors
+/// All that is wrong with it, warnings included.
+pub fn load(main_file: &Path, secrets: Secrets) -> Result<Loaded, Problems> {
+    read(main_file, secrets).outcome
+}
+
+/// Reads a configuration from texts: the main file's and those of files that it may include, by name.
+///
+/// Secrets from the environment are not read; `${file:…}` finds none.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_texts(main: &str, included: &[(&str, &str)]) -> Result<Loaded, Problems> {
+    let name = Path::new("keygate.toml");
+    let mut files = BTreeMap::from([(name.to_owned(), main.as_bytes().to_vec())]);
+    for (path, text) in included {
+        files.insert(PathBuf::from(path), text.as_bytes().to_vec());
+    }
+    read_from(&Disk::Memory(files), name, Secrets::Skipped).outcome
+}
+
+/// Reads from the disk, and says also what was read.
+pub(super) fn read(main_file: &Path, secrets: Secrets) -> Reading {
+    read_from(&Disk::Real, main_file, secrets)
+}
+
+fn read_from(disk: &Disk, main_file: &Path, secrets: Secrets) -> Reading {
+    let folder = match main_file.parent() {
+        Some(folder) => folder.to_owned(),
+        None => PathBuf::new(),
+    };
+    let mut reader = Reader {
+        disk,
+        folder,
+        secrets,
+        files: FileSet::new(main_file),
+        desk: Desk::default(),
+        mark: blake3::Hasher::new(),
+        hash: blake3::Hasher::new(),
+        all_read: true,
+    };
+    let loaded = reader.main(main_file);
+    let Reader {
+        files,
+        desk,
+        mark,
+        hash,
+        ..
+    } = reader;
+    let mark = Mark(mark.finalize());
+    let failed = desk.has_errors();
+    let problems = desk.into_problems();
+    let outcome = match loaded {
+        Some(parts) if !failed => Ok(Loaded {
+            cold: parts.cold,
+            hot: parts.hot,
+            hash: hash.finalize().to_hex().to_string(),
+            files: files.clone(),
+            warnings: problems,
+            routes: parts.routes,
+            expectations: parts.expectations,
+            mark,
+        }),
+        _ => Err(Problems(problems)),
+    };
+    Reading {
+        files,
+        mark,
+        outcome,
+    }
+}
+
+struct Parts {
+    cold: Cold,
+    hot: Hot,
+    routes: usize,
+    expectations: usize,
+}
+
+struct Reader<'d> {
+    disk: &'d Disk,
+    folder: PathBuf,
+    secrets: Secrets,
+    files: FileSet,
+    desk: Desk,
+    mark: blake3::Hasher,
+    hash: blake3::Hasher,
+    /// Whether every file that was named gave its text.
+    all_read: bool,
+}
+
+/// A file as text, repaired where it does not parse.
+struct Document {
+    source: Rc<Source>,
+    text: String,
+    broken: Vec<Broken>,
+}
+
+impl Document {
+    fn file(&self) -> File<'_> {
+        File {
+            source: &self.source,
+            broken: &self.broken,
+        }
+    }
+}
+
+impl Reader<'_> {
+    fn main(&mut self, path: &Path) -> Option<Parts> {
+        let document = match self.text(path) {
+            Ok(document) => document,
+            Err(error) => {
+                let help = match error {
+                    ReadError::Missing => Some("`keygate init DIR --upstream URL` makes one"),
+                    ReadError::Folder => Some("name the file in it, such as DIR/keygate.toml"),
+                    _ => None,
+                };
+                let mut problem = Problem::error(nowhere(path), error.to_string());
+                problem.help = help.map(str::to_owned);
+                self.desk.report(problem);
+                return None;
+            }
+        };
+        let tree = DeTable::parse_recoverable(&document.text).0;
+        if tree.get_ref().is_empty() && document.broken.is_empty() {
+            self.desk.report(
+                Problem::error(
+                    document.source.place(0..0),
+                    "the file is empty; expected a configuration with at least one route",
+                )
+                .help("`keygate init DIR --upstream URL` writes one to begin with"),
+            );
+            return None;
+        }
+        let mut root = Table::root(document.file(), tree.get_ref());
+        let documents = self.included(&mut root, path);
+        let trees: Vec<_> = documents
+            .iter()
+            .map(|d| DeTable::parse_recoverable(&d.text).0)
+            .collect();
+        let roots = documents
+            .iter()
+            .zip(&trees)
+            .map(|(document, tree)| Table::root(document.file(), tree.get_ref()))
+            .collect();
+        self.meaning(root, roots)
+    }
+
+    /// What all files mean together.
+    fn meaning(&mut self, mut root: Table<'_>, mut included: Vec<Table<'_>>) -> Option<Parts> {
+        let listeners = process::listeners(&mut root, &mut self.desk);
+        let log = process::log(&mut root, &mut self.desk);
+        let (keys, reveal) = process::keys(&mut root, &self.folder, &mut self.desk);
+        let management = process::management(&mut root, &mut self.desk);
+        let timeouts = process::timeouts(&mut root, &mut self.desk);
+        let limits = process::limits(&mut root, &mut self.desk);
+        let cors = process::cors(&mut root, &mut self.desk);
+        let upstreams = {
+            let mut secrets = SecretReader {
+                disk: self.disk,
+                folder: &self.folder,
+                secrets: self.secrets,
+                files: &mut self.files,
+                read: BTreeMap::new(),
+            };
+            let found = upstreams::upstreams(&mut root, timeouts, &mut secrets, &mut self.desk);
+            for (path, print) in secrets.read {
+                note(&mut self.mark, &path, print.as_ref().map(|p| &p[..]));
+            }
+            found
+        };
+        for table in &included {
+            if table.entries().is_empty() && table.file.broken.is_empty() {
+                self.desk.error(
+                    table.place(),
+                    "the file has no content; an included file is never empty (it may be half written)",
+                );
+            }
+        }
+        let mut shared = Shared::default();
+        routes::shared(&mut root, &mut shared, &mut self.desk);
+        for table in &mut included {
+            routes::shared(table, &mut shared, &mut self.desk);
+        }
+        if !self.all_read {
+            // What could not be read may declare what seems to be missing.
+            shared.nothing_is_missing();
+        }
+        let scopes = shared.close_scopes(&mut self.desk);
+        shared.check_default(&upstreams, &mut self.desk);
+        let context = Context {
+            shared: &shared,
+            scopes: &scopes,
+            upstreams: &upstreams,
+        };
+        let mut rules = Rules::default();
+        routes::file_routes(&mut root, &context, &mut rules, &mut self.desk);
+        for table in &mut included {
+            routes::file_routes(table, &context, &mut rules, &mut self.desk);
+        }
+        let start = root.place();
+        root.finish(&mut self.desk);
+        for mut table in included {
+            for name in PROCESS_TABLES {
+                let message =
+                    format!("`{name}` stands in the main file only, not in one that is included");
+                table.misplaced(&mut self.desk, name, &message);
+            }
+            table.finish(&mut self.desk);
+        }
+        if rules.written == 0 && self.all_read {
+            self.desk.report(
+                Problem::error(
+                    start,
+                    "there is no route; a configuration opens at least one",
+                )
+                .help("write a `[[routes]]` table, here or in a file that `include` names"),
+            );
+        }
+        let (routes, expectations) = (rules.written, rules.expectations.len());
+        let authority = Arc::new(Authority {
+            scopes: scopes.clone(),
+            management: management.scope.0.clone(),
+        });
+        let default_scope = ScopeName::parse("authOnly")
+            .ok()
+            .filter(|scope| scopes.declares(scope));
+        let policy = compile::judge(
+            rules,
+            scopes,
+            management,
+            shared.scopes_unsound,
+            &mut self.desk,
+        )?;
+        Some(Parts {
+            cold: Cold {
+                listen: listeners.listen,
+                workers: listeners.workers,
+                dumpable: listeners.dumpable,
+                trusted_proxies: listeners.trusted_proxies,
+                underscores: listeners.underscores,
+                admin: listeners.admin,
+                keys,
+            },
+            hot: Hot {
+                log,
+                reveal,
+                timeouts,
+                limits,
+                cors,
+                upstreams: upstreams.settings,
+                policy,
+                authority,
+                default_scope,
+            },
+            routes,
+            expectations,
+        })
+    }
+
+    /// Reads the files that `include` names, sorted, each once.
+    fn included(&mut self, root: &mut Table<'_>, main: &Path) -> Vec<Document> {
+        const EXPECTED: &str = "a list of files such as [\"routes.toml\", \"routes.d/*.toml\"]";
+        self.all_read &= root.file.broken.iter().all(|b| !b.table.is_empty());
+        let Some(field) = root.field("include") else {
+            return Vec::new();
+        };
+        let Some(items) = field.one_or_list(&mut self.desk, EXPECTED) else {
+            self.all_read = false;
+            return Vec::new();
+        };
+        let mut named: BTreeMap<PathBuf, Place> = BTreeMap::new();
+        let main_identity = self.disk.identity(main);
+        for item in items {
+            let Some(text) = item.text(&mut self.desk, "the name of a file, or a pattern") else {
+                self.all_read = false;
+                continue;
+            };
+            if is_pattern(text) {
+                for path in self.matches(text, &item) {
+                    if self.disk.identity(&path) != main_identity {
+                        named.entry(path).or_insert_with(|| item.place());
+                    }
+                }
+                continue;
+            }
+            let path = resolve(&self.folder, text);
+            if text.is_empty() || text.contains('\0') {
+                item.wrong(&mut self.desk, "expected the name of a file, or a pattern");
+                self.all_read = false;
+            } else if self.disk.identity(&path) == main_identity {
+                item.wrong(&mut self.desk, "the main file does not include itself");
+            } else {
+                self.files.add_name(path.clone());
+                // The name is what an operator wrote: its place is better than a pattern's.
+                named.insert(path, item.place());
+            }
+        }
+        let mut seen = BTreeSet::new();
+        let mut documents = Vec::new();
+        for (path, place) in named {
+            if !seen.insert(self.disk.identity(&path)) {
+                continue;
+            }
+            match self.text(&path) {
+                Ok(document) => documents.push(document),
+                Err(error) => {
+                    self.all_read = false;
+                    self.desk
+                        .error(place, format!("{}: {error}", path.display()));
+                }
+            }
+        }
+        documents
+    }
+
+    fn matches(&mut self, text: &str, item: &Item<'_>) -> Vec<PathBuf> {
+        let folder = glob::Pattern::escape(&self.folder.to_string_lossy());
+        let pattern = resolve(Path::new(&folder), text)
+            .to_string_lossy()
+            .into_owned();
+        match self.disk.expand(&pattern) {
+            Ok(found) => {
+                self.files.add_pattern(pattern);
+                let mut paths = Vec::new();
+                for path in found {
+                    match path {
+                        Ok(path) => paths.push(path),
+                        Err(error) => {
+                            self.all_read = false;
+                            note(&mut self.mark, Path::new(text), None);
+                            item.wrong(
+                                &mut self.desk,
+                                format!("the pattern cannot be followed: {error}"),
+                            );
+                        }
+                    }
+                }
+                paths
+            }
+            Err(error) => {
+                self.all_read = false;
+                item.wrong(
+                    &mut self.desk,
+                    format!("`{text}` is not a pattern: {}", error.msg),
+                );
+                Vec::new()
+            }
+        }
+    }
+
+    /// A file's text, repaired where it does not parse; its syntax errors are on the desk.
+    fn text(&mut self, path: &Path) -> Result<Document, ReadError> {
+        let bytes = self.disk.read(path);
+        note(&mut self.mark, path, bytes.as_deref().ok());
+        let bytes = bytes?;
+        note(
+            &mut self.hash,
+            path.strip_prefix(&self.folder).unwrap_or(path),
+            Some(&bytes),
+        );
+        let text = source::decode(bytes)?;
+        let source = Rc::new(Source::new(Arc::new(path.to_owned()), text));
+        self.desk.sources.push(Rc::clone(&source));
+        let repaired = syntax::repair(&source, &mut self.desk.problems);
+        Ok(Document {
+            source,
+            text: repaired.text,
+            broken: repaired.broken,
+        })
+    }
+}
+
+/// Adds a file to a hash, so that no two lists of files give the same bytes.
+fn note(hasher: &mut blake3::Hasher, path: &Path, bytes: Option<&[u8]>) {
+    let mut part = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    part(path.as_os_str().as_encoded_bytes());
+    match bytes {
+        Some(bytes) => part(bytes),
+        None => part(b"\0unread"),
+    }
+}
+
+/// The place of a file of which no text is known.
+fn nowhere(path: &Path) -> Place {
+    Place {
+        file: Arc::new(path.to_owned()),
+        span: 0..0,
+        line: 1,
+        column: 1,
+    }
+}

@@ -1,0 +1,604 @@
+//! The tables of the main file that say what the process is: from `[server]` to `[cors]`.
+//!
+//! Each reader takes the table if it is there and answers with meaning; what is absent or faulty has its default, and
+//! the fault is on the desk.
+
+use super::fields::{Desk, Item, Table};
+use super::problem::Problem;
+use super::settings::*;
+use super::value::{self, Unreadable};
+use crate::key::{Reveal, ScopeName};
+use crate::policy::Place;
+use http::{HeaderName, HeaderValue, Method};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What every browser may do with a chat API of this shape, unless `[cors]` says otherwise.
+const CORS_METHODS: [&str; 7] = ["OPTIONS", "HEAD", "GET", "POST", "PUT", "PATCH", "DELETE"];
+const CORS_HEADERS: [&str; 9] = [
+    "apiKey",
+    "appId",
+    "authToken",
+    "onBehalfOf",
+    "Content-Type",
+    "Accept",
+    "Authorization",
+    "resource",
+    "sdk",
+];
+
+/// `[server]` and `[admin]` together, since their addresses must differ.
+pub(super) struct Listeners {
+    pub(super) listen: Vec<ListenAddress>,
+    pub(super) workers: NonZeroUsize,
+    pub(super) dumpable: bool,
+    pub(super) trusted_proxies: Vec<Network>,
+    pub(super) underscores: Underscores,
+    pub(super) admin: AdminSettings,
+}
+
+pub(super) fn listeners(root: &mut Table<'_>, desk: &mut Desk) -> Listeners {
+    let mut listen = Vec::<(ListenAddress, Option<Place>)>::new();
+    let mut workers = None;
+    let mut dumpable = None;
+    let mut trusted_proxies = Vec::new();
+    let mut underscores = None;
+    if let Some(mut table) = table(root, "server", desk) {
+        const ADDRESSES: &str = "a list of addresses such as [\"127.0.0.1:8080\"]";
+        if let Some(field) = table.field("listen") {
+            let items = field.one_or_list(desk, ADDRESSES).unwrap_or_default();
+            if items.is_empty() && field.as_text().is_none() && !desk_has(desk, &field) {
+                field.wrong(
+                    desk,
+                    "`server.listen` is empty; expected at least one address",
+                );
+            }
+            for item in items {
+                if let Some(address) = item.parse(desk, "an address and a port", value::listen) {
+                    claim(&mut listen, address, item.place(), desk);
+                }
+            }
+        }
+        workers = table.field("workers").and_then(|f| workers_of(&f, desk));
+        dumpable = table.field("dumpable").and_then(|f| f.boolean(desk));
+        if let Some(field) = table.field("trusted_proxies") {
+            const NETWORKS: &str = "a list of networks such as [\"10.0.0.0/8\"]";
+            for item in field.list(desk, NETWORKS).unwrap_or_default() {
+                trusted_proxies.extend(item.parse(desk, "a network", value::network));
+            }
+        }
+        underscores = table.field("underscores").and_then(|f| {
+            f.word(
+                desk,
+                &[("refuse", Underscores::Refuse), ("drop", Underscores::Drop)],
+            )
+        });
+        if let Some(tls) = table.field("tls") {
+            tls.hide();
+            desk.error(
+                tls.key_place(),
+                "`server.tls` comes with a later version; until then put something that ends TLS in front",
+            );
+        }
+        table.finish(desk);
+    }
+    if listen.is_empty() {
+        listen.push((local(8080), None));
+    }
+    let mut admin = Some(local(9901));
+    if let Some(mut table) = table(root, "admin", desk) {
+        if let Some(field) = table.field("listen") {
+            if field.as_text() == Some("") {
+                admin = None;
+            } else if let Some(address) = field.parse(
+                desk,
+                "an address and a port, or \"\" for none",
+                value::listen,
+            ) {
+                admin = Some(address);
+                claim(&mut listen.clone(), address, field.place(), desk);
+            }
+        }
+        table.finish(desk);
+    }
+    Listeners {
+        listen: listen.into_iter().map(|(address, _)| address).collect(),
+        workers: workers.unwrap_or_else(a_worker_per_core),
+        dumpable: dumpable.unwrap_or(false),
+        trusted_proxies,
+        underscores: underscores.unwrap_or_default(),
+        admin: AdminSettings { listen: admin },
+    }
+}
+
+/// Whether the field's own place already has a problem (so that one fault gives one problem).
+fn desk_has(desk: &Desk, field: &Item<'_>) -> bool {
+    let place = field.place();
+    desk.problems.iter().any(|p| p.place == place)
+}
+
+fn claim(
+    taken: &mut Vec<(ListenAddress, Option<Place>)>,
+    address: ListenAddress,
+    place: Place,
+    desk: &mut Desk,
+) {
+    let ListenAddress::Tcp(socket) = address;
+    match taken.iter().find(|(other, _)| *other == address) {
+        Some((_, first)) if socket.port() != 0 => {
+            let mut problem =
+                Problem::error(place, format!("the address {socket} is listened on twice"));
+            if let Some(first) = first {
+                problem = problem.related(first.clone(), "the first stands here");
+            }
+            desk.report(problem);
+        }
+        _ => taken.push((address, Some(place))),
+    }
+}
+
+fn local(port: u16) -> ListenAddress {
+    ListenAddress::Tcp(([127, 0, 0, 1], port).into())
+}
+
+fn a_worker_per_core() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+fn workers_of(field: &Item<'_>, desk: &mut Desk) -> Option<NonZeroUsize> {
+    const EXPECTED: &str = "\"auto\" or a whole number from 1 to 1024";
+    match (field.as_text(), field.as_integer()) {
+        (Some("auto"), _) => Some(a_worker_per_core()),
+        (Some(_), _) => {
+            field.wrong(desk, format!("`server.workers`: expected {EXPECTED}"));
+            None
+        }
+        (None, Some(_)) => field
+            .integer(desk, 1, 1024)
+            .and_then(|n| usize::try_from(n).ok())
+            .and_then(NonZeroUsize::new),
+        (None, None) => {
+            field.mistyped(desk, EXPECTED);
+            None
+        }
+    }
+}
+
+/// `[log]`.
+pub(super) fn log(root: &mut Table<'_>, desk: &mut Desk) -> LogSettings {
+    let mut log = LogSettings {
+        format: LogFormat::Auto,
+        access: AccessLog::All,
+        level: LogLevel::Info,
+    };
+    let Some(mut table) = table(root, "log", desk) else {
+        return log;
+    };
+    if let Some(format) = table.field("format").and_then(|f| {
+        f.word(
+            desk,
+            &[
+                ("auto", LogFormat::Auto),
+                ("text", LogFormat::Text),
+                ("json", LogFormat::Json),
+            ],
+        )
+    }) {
+        log.format = format;
+    }
+    if let Some(access) = table.field("access").and_then(|f| {
+        f.word(
+            desk,
+            &[
+                ("all", AccessLog::All),
+                ("refused", AccessLog::Refused),
+                ("off", AccessLog::Off),
+            ],
+        )
+    }) {
+        log.access = access;
+    }
+    if let Some(level) = table.field("level").and_then(|f| {
+        f.word(
+            desk,
+            &[
+                ("error", LogLevel::Error),
+                ("warn", LogLevel::Warn),
+                ("info", LogLevel::Info),
+                ("debug", LogLevel::Debug),
+                ("trace", LogLevel::Trace),
+            ],
+        )
+    }) {
+        log.level = level;
+    }
+    table.finish(desk);
+    log
+}
+
+/// `[keys]`: what is cold of it, and `reveal`.
+pub(super) fn keys(root: &mut Table<'_>, folder: &Path, desk: &mut Desk) -> (KeySettings, Reveal) {
+    let mut keys = KeySettings {
+        header: HeaderName::from_static("apikey"),
+        store: absolute(folder, "data/keygate.db"),
+        secret: absolute(folder, "secret/master"),
+    };
+    let mut reveal = Reveal::Always;
+    let Some(mut table) = table(root, "keys", desk) else {
+        return (keys, reveal);
+    };
+    if let Some(field) = table.field("header")
+        && let Some(header) = field.parse(desk, "a header's name", key_header)
+    {
+        keys.header = header;
+    }
+    if let Some(field) = table.field("store") {
+        field.hide();
+        if let Some(path) = field.parse(desk, "\"sqlite:PATH\"", |t| {
+            value::store(t).map(|p| absolute(folder, p))
+        }) {
+            keys.store = path;
+        }
+    }
+    if let Some(field) = table.field("secret") {
+        // Someone will write the secret itself here.
+        field.hide();
+        if let Some(path) = field.parse(desk, "the path of a file", |t| {
+            if t.is_empty() {
+                Err(Unreadable("expected the path of a file".to_owned()))
+            } else {
+                Ok(absolute(folder, t))
+            }
+        }) {
+            keys.secret = path;
+        }
+    }
+    if keys.store == keys.secret {
+        table.missing(
+            desk,
+            "`keys.store` and `keys.secret` are the same file; expected two",
+        );
+    }
+    if let Some(found) = table
+        .field("reveal")
+        .and_then(|f| f.word(desk, &[("always", Reveal::Always), ("once", Reveal::Once)]))
+    {
+        reveal = found;
+    }
+    table.finish(desk);
+    (keys, reveal)
+}
+
+fn absolute(folder: &Path, path: &str) -> PathBuf {
+    let joined = folder.join(path);
+    std::path::absolute(&joined).unwrap_or(joined)
+}
+
+fn key_header(text: &str) -> Result<HeaderName, Unreadable> {
+    let name = HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| Unreadable("expected a header's name, such as \"apikey\"".to_owned()))?;
+    if is_framing(&name) || name == "host" || name == "date" || name == "content-type" {
+        return Err(Unreadable(format!(
+            "`{name}` has a meaning of its own in HTTP; expected another header"
+        )));
+    }
+    if text.contains('_') {
+        return Err(Unreadable(
+            "header names with `_` are refused on the way in; expected one without".to_owned(),
+        ));
+    }
+    Ok(name)
+}
+
+/// Headers by which one hop says how it speaks.
+pub(super) fn is_framing(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "content-length"
+            | "expect"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// `[management]`: its paths and its scope, each with its place.
+pub(super) struct Management {
+    pub(super) paths: Vec<(String, Place)>,
+    pub(super) scope: (ScopeName, Place),
+    /// Whether the scope stands in the file.
+    pub(super) scope_written: bool,
+}
+
+pub(super) fn management(root: &mut Table<'_>, desk: &mut Desk) -> Management {
+    let here = root.place();
+    let full_access = ScopeName::parse("fullAccess").expect("a name of letters is a scope's name");
+    let mut found = Management {
+        paths: ["/apikeys", "/v3/apikeys", "/v3.0/apikeys"]
+            .map(|p| (p.to_owned(), here.clone()))
+            .into(),
+        scope: (full_access, here),
+        scope_written: false,
+    };
+    let Some(mut table) = table(root, "management", desk) else {
+        return found;
+    };
+    found.scope.1 = table.place();
+    for (_, place) in &mut found.paths {
+        *place = table.place();
+    }
+    if let Some(field) = table.field("paths") {
+        const PATHS: &str = "a list of paths such as [\"/apikeys\"]";
+        let items = field.list(desk, PATHS).unwrap_or_default();
+        found.paths = items
+            .iter()
+            .filter_map(|item| {
+                let path = item.parse(desk, "a path", path_start)?;
+                Some((path, item.place()))
+            })
+            .collect();
+    }
+    if let Some(field) = table.field("scope")
+        && let Some(scope) = field.parse(desk, "a scope's name", ScopeName::parse)
+    {
+        found.scope = (scope, field.place());
+        found.scope_written = true;
+    }
+    table.finish(desk);
+    found
+}
+
+/// Text that begins with `/`; what else makes a path is the policy's to say.
+pub(super) fn path_start(text: &str) -> Result<String, Unreadable> {
+    if text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err(Unreadable(
+            "expected a path that begins with `/`".to_owned(),
+        ))
+    }
+}
+
+/// `[timeouts]`.
+pub(super) fn timeouts(root: &mut Table<'_>, desk: &mut Desk) -> Timeouts {
+    let seconds = Duration::from_secs;
+    let mut t = Timeouts {
+        head: seconds(10),
+        body: seconds(30),
+        connect: seconds(3),
+        response: seconds(60),
+        idle: seconds(75),
+        stream: seconds(300),
+        drain: seconds(30),
+    };
+    let Some(mut table) = table(root, "timeouts", desk) else {
+        return t;
+    };
+    for (name, place) in [
+        ("head", &mut t.head),
+        ("body", &mut t.body),
+        ("connect", &mut t.connect),
+        ("response", &mut t.response),
+        ("idle", &mut t.idle),
+        ("stream", &mut t.stream),
+        ("drain", &mut t.drain),
+    ] {
+        if let Some(time) = time(&mut table, name, desk) {
+            *place = time;
+        }
+    }
+    table.finish(desk);
+    t
+}
+
+/// A field that is a duration.
+pub(super) fn time(table: &mut Table<'_>, name: &'static str, desk: &mut Desk) -> Option<Duration> {
+    table
+        .field(name)?
+        .parse(desk, "a duration such as \"30s\"", value::duration)
+}
+
+/// A field that is a size: text with a unit, or a whole number of bytes.
+pub(super) fn size(
+    table: &mut Table<'_>,
+    name: &'static str,
+    (least, most): (u64, u64),
+    desk: &mut Desk,
+) -> Option<u64> {
+    let field = table.field(name)?;
+    if field.as_integer().is_some() {
+        return field.integer(desk, least, most);
+    }
+    field.parse(
+        desk,
+        "a size such as \"64KiB\", or a number of bytes",
+        |text| {
+            let bytes = value::size(text)?;
+            if (least..=most).contains(&bytes) {
+                Ok(bytes)
+            } else {
+                Err(Unreadable(format!(
+                    "expected a size from {least} to {most} bytes"
+                )))
+            }
+        },
+    )
+}
+
+/// `[limits]`.
+pub(super) fn limits(root: &mut Table<'_>, desk: &mut Desk) -> Limits {
+    let mut limits = Limits {
+        connections: 10_000,
+        head_bytes: 32 << 10,
+        headers: 100,
+        target_bytes: 8 << 10,
+        body_bytes: 128 << 20,
+        failed_auth: FailedAuth {
+            interval: Duration::from_millis(10),
+            burst: 1000,
+        },
+    };
+    let Some(mut table) = table(root, "limits", desk) else {
+        return limits;
+    };
+    let as_usize = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let mut count = |name, most, place: &mut usize, desk: &mut Desk| {
+        if let Some(n) = table.field(name).and_then(|f| f.integer(desk, 1, most)) {
+            *place = as_usize(n);
+        }
+    };
+    count("connections", 10_000_000, &mut limits.connections, desk);
+    count("headers", 1000, &mut limits.headers, desk);
+    // The bounds are those within which the parser can hold a head, and `http::Uri` a target.
+    if let Some(n) = size(&mut table, "head_bytes", (1 << 10, 1 << 20), desk) {
+        limits.head_bytes = as_usize(n);
+    }
+    if let Some(n) = size(&mut table, "target_bytes", (64, 65_000), desk) {
+        limits.target_bytes = as_usize(n);
+    }
+    if let Some(n) = size(&mut table, "body_bytes", (0, 1 << 50), desk) {
+        limits.body_bytes = n;
+    }
+    if let Some(mut table) = table.field("failed_auth").and_then(|f| f.table(desk)) {
+        if let Some(interval) = table
+            .field("rate")
+            .and_then(|f| f.parse(desk, "a rate such as \"100/s\"", value::rate))
+        {
+            limits.failed_auth.interval = interval;
+        }
+        if let Some(burst) = table
+            .field("burst")
+            .and_then(|f| f.integer(desk, 1, 1_000_000_000))
+        {
+            limits.failed_auth.burst = u32::try_from(burst).unwrap_or(u32::MAX);
+        }
+        table.finish(desk);
+    }
+    table.finish(desk);
+    limits
+}
+
+/// `[cors]`; `None` without the table.
+pub(super) fn cors(root: &mut Table<'_>, desk: &mut Desk) -> Option<Cors> {
+    let mut table = table(root, "cors", desk)?;
+    const ORIGINS: &str = "[\"*\"] or a list of origins";
+    let mut any = None;
+    let mut origins = Vec::new();
+    match table.field("origins") {
+        Some(field) => {
+            let items = field.one_or_list(desk, ORIGINS);
+            if items.as_ref().is_some_and(Vec::is_empty) {
+                field.wrong(
+                    desk,
+                    "`cors.origins` is empty; leave out `[cors]` to switch it off",
+                );
+            }
+            for item in items.unwrap_or_default() {
+                if item.as_text() == Some("*") {
+                    any = Some(item);
+                } else {
+                    origins.extend(item.parse(desk, "an origin", value::origin));
+                }
+            }
+            if any.is_some() && !origins.is_empty() {
+                field.wrong(
+                    desk,
+                    "`cors.origins` has \"*\" and others; expected either \"*\" alone or a list",
+                );
+            }
+        }
+        None => table.missing(
+            desk,
+            format!("`[cors]` needs `origins`: expected {ORIGINS}"),
+        ),
+    }
+    let methods = words(&mut table, "methods", "a method", method, desk)
+        .unwrap_or_else(|| CORS_METHODS.map(str::to_owned).into());
+    let headers = words(&mut table, "headers", "a header's name", header, desk)
+        .unwrap_or_else(|| CORS_HEADERS.map(str::to_owned).into());
+    let expose = words(&mut table, "expose", "a header's name", header, desk).unwrap_or_default();
+    let credentials_field = table.field("credentials");
+    let credentials = credentials_field.as_ref().and_then(|f| f.boolean(desk));
+    if let (Some(true), Some(field), Some(any)) = (credentials, &credentials_field, &any) {
+        desk.report(
+            Problem::error(
+                field.place(),
+                "`cors.credentials` goes only with exact origins, not with \"*\"",
+            )
+            .related(any.place(), "any origin is let in here"),
+        );
+    }
+    let max_age = time(&mut table, "max_age", desk);
+    let management = table.field("management").and_then(|f| f.boolean(desk));
+    table.finish(desk);
+    Some(Cors {
+        origins: if any.is_some() {
+            CorsOrigins::Any
+        } else {
+            CorsOrigins::These(origins)
+        },
+        methods: joined(&methods),
+        headers: joined(&headers),
+        expose: (!expose.is_empty()).then(|| joined(&expose)),
+        credentials: credentials.unwrap_or(false),
+        max_age: max_age.unwrap_or(Duration::from_secs(600)),
+        management: management.unwrap_or(false),
+    })
+}
+
+fn words(
+    table: &mut Table<'_>,
+    name: &'static str,
+    expected: &str,
+    read: fn(&str) -> Result<String, Unreadable>,
+    desk: &mut Desk,
+) -> Option<Vec<String>> {
+    let field = table.field(name)?;
+    let items = field.list(desk, &format!("a list, each item {expected}"))?;
+    Some(
+        items
+            .iter()
+            .filter_map(|item| item.parse(desk, expected, read))
+            .collect(),
+    )
+}
+
+fn method(text: &str) -> Result<String, Unreadable> {
+    route_method(text).map(|m| m.to_string())
+}
+
+/// A method as requests have it: upper case.
+pub(super) fn route_method(text: &str) -> Result<Method, Unreadable> {
+    let wrong = |message: String| Err(Unreadable(message));
+    match Method::from_bytes(text.as_bytes()) {
+        Ok(Method::CONNECT | Method::TRACE) => wrong(format!(
+            "{text} is never let through; expected another method"
+        )),
+        Ok(_) if text.bytes().any(|b| b.is_ascii_lowercase()) => wrong(format!(
+            "methods are upper case; expected \"{}\"",
+            text.to_ascii_uppercase()
+        )),
+        Ok(method) => Ok(method),
+        Err(_) => wrong("expected a method such as \"GET\"".to_owned()),
+    }
+}
+
+fn header(text: &str) -> Result<String, Unreadable> {
+    HeaderName::from_bytes(text.as_bytes())
+        .map(|_| text.to_owned())
+        .map_err(|_| Unreadable("expected a header's name".to_owned()))
+}
+
+fn joined(words: &[String]) -> HeaderValue {
+    HeaderValue::from_str(&words.join(", ")).expect("methods and header names are visible ASCII")
+}
+
+/// A table of the main file, if it is there and is one.
+fn table<'a>(root: &mut Table<'a>, name: &'static str, desk: &mut Desk) -> Option<Table<'a>> {
+    root.field(name)?.table(desk)
+}

@@ -1,0 +1,108 @@
+//! `${env:NAME}` and `${file:PATH}` in values that may be secrets.
+//!
+//! What they name is put in their place when the configuration is read; a file's last line end is cut. No message here
+//! holds what was found, nor what stands around it.
+
+use super::files::{Disk, FileSet, resolve};
+use super::source::ReadError;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Whether secrets are there to be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Secrets {
+    /// An unset variable or a missing file is an error.
+    Required,
+    /// A placeholder stands for each: for places where the environment's secrets are not.
+    Skipped,
+}
+
+/// Reads secrets, and remembers which files they came from.
+pub(super) struct SecretReader<'a> {
+    pub(super) disk: &'a Disk,
+    pub(super) folder: &'a Path,
+    pub(super) secrets: Secrets,
+    pub(super) files: &'a mut FileSet,
+    /// What each file gave: part of what makes two readings the same.
+    pub(super) read: BTreeMap<PathBuf, Option<[u8; 32]>>,
+}
+
+/// Why a value could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SecretError {
+    #[error("expected `${{env:NAME}}` or `${{file:PATH}}` after `${{`")]
+    Form,
+    #[error("the environment variable `{0}` is not set (`--no-secrets` checks without it)")]
+    Unset(String),
+    #[error("the environment variable `{0}` is empty")]
+    Empty(String),
+    #[error("the environment variable `{0}` is not text")]
+    NotText(String),
+    #[error("the secret's file {0:?}: {1}")]
+    File(PathBuf, #[source] ReadError),
+    #[error("the secret's file {0:?} is empty")]
+    EmptyFile(PathBuf),
+}
+
+impl SecretReader<'_> {
+    /// The text with all references replaced.
+    pub(super) fn expand(&mut self, text: &str) -> Result<Zeroizing<String>, SecretError> {
+        let mut out = Zeroizing::new(String::with_capacity(text.len()));
+        let mut rest = text;
+        while let Some(at) = rest.find("${") {
+            out.push_str(&rest[..at]);
+            let (reference, after) = rest[at + 2..].split_once('}').ok_or(SecretError::Form)?;
+            out.push_str(&self.one(reference)?);
+            rest = after;
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    fn one(&mut self, reference: &str) -> Result<Zeroizing<String>, SecretError> {
+        match reference.split_once(':') {
+            Some(("env", name)) if !name.is_empty() && !name.contains(['=', '\0']) => {
+                if self.secrets == Secrets::Skipped {
+                    return Ok(Zeroizing::new("placeholder".to_owned()));
+                }
+                match std::env::var(name) {
+                    Ok(value) if value.is_empty() => Err(SecretError::Empty(name.to_owned())),
+                    Ok(value) => Ok(Zeroizing::new(value)),
+                    Err(std::env::VarError::NotPresent) => Err(SecretError::Unset(name.to_owned())),
+                    Err(std::env::VarError::NotUnicode(_)) => {
+                        Err(SecretError::NotText(name.to_owned()))
+                    }
+                }
+            }
+            Some(("file", path)) if !path.is_empty() && !path.contains('\0') => {
+                if self.secrets == Secrets::Skipped {
+                    return Ok(Zeroizing::new("placeholder".to_owned()));
+                }
+                self.file(resolve(self.folder, path))
+            }
+            _ => Err(SecretError::Form),
+        }
+    }
+
+    fn file(&mut self, path: PathBuf) -> Result<Zeroizing<String>, SecretError> {
+        self.files.add_secret(path.clone());
+        let read = self
+            .disk
+            .read_secret(&path)
+            .and_then(super::source::decode)
+            .map(Zeroizing::new);
+        let print = read
+            .as_ref()
+            .ok()
+            .map(|t| *blake3::hash(t.as_bytes()).as_bytes());
+        self.read.insert(path.clone(), print);
+        let text = read.map_err(|error| SecretError::File(path.clone(), error))?;
+        let cut = text.strip_suffix('\n').unwrap_or(&text);
+        let cut = cut.strip_suffix('\r').unwrap_or(cut);
+        if cut.is_empty() {
+            return Err(SecretError::EmptyFile(path));
+        }
+        Ok(Zeroizing::new(cut.to_owned()))
+    }
+}

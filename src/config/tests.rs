@@ -1,0 +1,722 @@
+//! What is said of faulty configurations: rows of TOML, and the problems that each gives.
+
+use super::*;
+use std::time::Duration;
+
+/// A small configuration that is fine; rows add faults to it.
+const GOOD: &str = r#"
+[upstreams.chat]
+servers = ["http://127.0.0.1:9000"]
+
+[scopes]
+authOnly = []
+fullAccess = ["authOnly"]
+
+[defaults]
+upstream = "chat"
+
+[[routes]]
+path = "/{*rest}"
+scope = "fullAccess"
+"#;
+
+fn said(main: &str, included: &[(&str, &str)]) -> Vec<String> {
+    match load_texts(main, included) {
+        Ok(loaded) => loaded.warnings.iter().map(line).collect(),
+        Err(problems) => problems.0.iter().map(line).collect(),
+    }
+}
+
+fn line(problem: &Problem) -> String {
+    let file = problem.place.file.display().to_string();
+    let file = if file == "keygate.toml" { "" } else { &file };
+    let warning = match problem.severity {
+        Severity::Error => "",
+        Severity::Warning => "warning: ",
+    };
+    let separator = if file.is_empty() { "" } else { ":" };
+    format!(
+        "{file}{separator}{}:{}: {warning}{}",
+        problem.place.line, problem.place.column, problem.message
+    )
+}
+
+/// Each row stands before the good configuration, so its lines count from 1.
+fn table(rows: &[(&str, &[&str])]) {
+    for (text, expected) in rows {
+        assert_eq!(said(&format!("{text}\n{GOOD}"), &[]), *expected, "{text}");
+    }
+}
+
+#[test]
+fn a_good_configuration_gives_no_problem_and_the_defaults() {
+    let loaded = load_texts(GOOD, &[]).map_err(|p| p.to_string()).unwrap();
+    assert_eq!(loaded.warnings, []);
+    let hot = &loaded.hot;
+    assert_eq!(hot.timeouts.head, Duration::from_secs(10));
+    assert_eq!(hot.timeouts.stream, Duration::from_secs(300));
+    assert_eq!(hot.limits.body_bytes, 128 << 20);
+    assert_eq!(hot.limits.failed_auth.interval, Duration::from_millis(10));
+    assert_eq!(hot.limits.failed_auth.burst, 1000);
+    assert_eq!(hot.cors, None);
+    assert_eq!(
+        hot.default_scope.as_ref().map(ToString::to_string),
+        Some("authOnly".into())
+    );
+    assert_eq!(hot.upstreams.len(), 1);
+    assert_eq!(hot.upstreams[0].servers[0].port, 9000);
+    let ListenAddress::Tcp(listen) = loaded.cold.listen[0];
+    assert_eq!(listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(loaded.cold.keys.header, "apikey");
+    assert!(loaded.cold.keys.store.is_absolute());
+    assert!(loaded.cold.keys.store.ends_with("data/keygate.db"));
+    assert_eq!((loaded.routes, loaded.expectations), (1, 0));
+}
+
+#[test]
+fn the_shipped_samples_are_fine() {
+    let main = concat!(env!("CARGO_MANIFEST_DIR"), "/config/keygate.toml");
+    let loaded = load(std::path::Path::new(main), Secrets::Required)
+        .map_err(|p| p.to_string())
+        .unwrap();
+    let warnings: Vec<_> = loaded.warnings.iter().map(line).collect();
+    assert_eq!(warnings, [""; 0]);
+    assert!(loaded.routes > 20);
+    assert!(loaded.expectations > 10);
+}
+
+#[test]
+fn values_of_the_process() {
+    table(&[
+        (
+            "[server]\nlisten = []",
+            &["2:10: `server.listen` is empty; expected at least one address"],
+        ),
+        (
+            "[server]\nlisten = 8080",
+            &[
+                "2:10: `server.listen` is a whole number; expected a list of addresses such as [\"127.0.0.1:8080\"]",
+            ],
+        ),
+        (
+            "[server]\nlisten = [\"8080\", \"unix:/x\"]",
+            &[
+                "2:11: `server.listen`: expected an address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"",
+                "2:19: `server.listen`: unix sockets come with a later version; expected an address and a port",
+            ],
+        ),
+        (
+            "[server]\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:1\"]",
+            &["2:26: the address 127.0.0.1:1 is listened on twice"],
+        ),
+        ("[server]\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:0\"]", &[]),
+        (
+            "[server]\nlisten = \"[::1]:0\"\n[admin]\nlisten = \"\"",
+            &[],
+        ),
+        (
+            "[admin]\nlisten = \"127.0.0.1:8080\"",
+            &["2:10: the address 127.0.0.1:8080 is listened on twice"],
+        ),
+        (
+            "[server]\nworkers = 0",
+            &["2:11: `server.workers` is out of bounds; expected a whole number from 1 to 1024"],
+        ),
+        (
+            "[server]\nworkers = \"many\"",
+            &["2:11: `server.workers`: expected \"auto\" or a whole number from 1 to 1024"],
+        ),
+        (
+            "[server]\nworkers = 2.5",
+            &[
+                "2:11: `server.workers` is a number with a fraction; expected \"auto\" or a whole number from 1 to 1024",
+            ],
+        ),
+        (
+            "[server]\ntls = { cert = \"a\", key = \"b\" }",
+            &[
+                "2:1: `server.tls` comes with a later version; until then put something that ends TLS in front",
+            ],
+        ),
+        (
+            "[server]\ntrusted_proxies = [\"10.0.0.1/8\"]",
+            &[
+                "2:20: `server.trusted_proxies`: the address has bits beyond the first 8; expected the network's first address",
+            ],
+        ),
+        (
+            "[server]\nunderscores = \"keep\"",
+            &["2:15: `server.underscores` is none of \"refuse\", \"drop\""],
+        ),
+        (
+            "[server]\nlissten = 1",
+            &["2:1: unknown field `lissten` in `server`; did you mean `listen`?"],
+        ),
+        (
+            "[sever]\nx = 1",
+            &["1:2: unknown field `sever`; did you mean `server`?"],
+        ),
+        (
+            "server = 1",
+            &["1:10: `server` is a whole number; expected a table"],
+        ),
+        (
+            "[log]\naccess = \"al\"\nformat = true",
+            &[
+                "2:10: `log.access` is none of \"all\", \"refused\", \"off\"; did you mean \"all\"?",
+                "3:10: `log.format` is true or false; expected one of \"auto\", \"text\", \"json\"",
+            ],
+        ),
+        (
+            "[keys]\nheader = \"host\"",
+            &[
+                "2:10: `keys.header`: `host` has a meaning of its own in HTTP; expected another header",
+            ],
+        ),
+        (
+            "[keys]\nheader = \"api key\"",
+            &["2:10: `keys.header`: expected a header's name, such as \"apikey\""],
+        ),
+        (
+            "[keys]\nstore = \"postgres://u:p@h/d\"",
+            &["2:9: `keys.store`: PostgreSQL is not supported yet; expected \"sqlite:PATH\""],
+        ),
+        (
+            "[keys]\nstore = \"sqlite:a\"\nsecret = \"a\"",
+            &["1:1: `keys.store` and `keys.secret` are the same file; expected two"],
+        ),
+        (
+            "[timeouts]\nhead = \"0s\"\nbody = 30\nconnect = \"3 sec\"",
+            &[
+                "2:8: `timeouts.head`: expected a duration of more than nothing",
+                "3:8: `timeouts.body` is a whole number; expected a duration such as \"30s\"",
+                "4:11: `timeouts.connect`: expected a duration: a whole number with ms, s, m or h, such as \"30s\"",
+            ],
+        ),
+        (
+            "[limits]\nconnections = 0\nhead_bytes = \"1 GiB\"\nbody_bytes = \"1 stone\"\nheaders = -1",
+            &[
+                "2:15: `limits.connections` is out of bounds; expected a whole number from 1 to 10000000",
+                "3:14: `limits.head_bytes`: expected a size from 1024 to 1048576 bytes",
+                "4:14: `limits.body_bytes`: expected a size: a whole number with B, KB, MB, GB, KiB, MiB or GiB, such as \"64KiB\"",
+                "5:11: `limits.headers` is out of bounds; expected a whole number from 1 to 1000",
+            ],
+        ),
+        (
+            "[limits]\nhead_bytes = 4096\nfailed_auth = { rate = \"5/m\", burst = 1 }",
+            &[],
+        ),
+        (
+            "[limits]\nfailed_auth = { rate = \"5\", burst = 0 }",
+            &[
+                "2:24: `limits.failed_auth.rate`: expected a rate: a whole number per s, m or h, such as \"100/s\"",
+                "2:37: `limits.failed_auth.burst` is out of bounds; expected a whole number from 1 to 1000000000",
+            ],
+        ),
+        (
+            "[cors]",
+            &["1:1: `[cors]` needs `origins`: expected [\"*\"] or a list of origins"],
+        ),
+        (
+            "[cors]\norigins = [\"*\"]\ncredentials = true",
+            &["3:15: `cors.credentials` goes only with exact origins, not with \"*\""],
+        ),
+        (
+            "[cors]\norigins = [\"https://a.b/\", \"*\"]",
+            &[
+                "2:12: `cors.origins`: expected \"*\" or an origin such as \"https://app.example.com\", without a path",
+            ],
+        ),
+        (
+            "[management]\npaths = [\"apikeys\"]",
+            &["2:10: `management.paths`: expected a path that begins with `/`"],
+        ),
+        (
+            "[management]\nscope = \"fulAccess\"",
+            &["2:9: the scope `fulAccess` is not declared in `[scopes]`"],
+        ),
+        (
+            "[management]\npaths = []\nscope = \"none\"",
+            &["3:9: the scope `none` is not declared in `[scopes]`"],
+        ),
+        (
+            "[keys]\nheader = \"${env:HEADER}\"",
+            &[
+                "2:10: `keys.header` takes no `${…}`: it is replaced only in the values of `headers.set`",
+            ],
+        ),
+        (
+            "include = [\"absent.toml\", \"absent.d/*.toml\"]",
+            &["1:12: absent.toml: there is no such file"],
+        ),
+        (
+            "include = [\"a[.toml\"]",
+            &["1:12: `a[.toml` is not a pattern: invalid range pattern"],
+        ),
+        (
+            "include = [\"keygate.toml\"]",
+            &["1:12: the main file does not include itself"],
+        ),
+    ]);
+}
+
+#[test]
+fn upstreams_say_what_is_not_supported_and_what_is_wrong() {
+    table(&[
+        (
+            "[upstreams.a]",
+            &[
+                "1:1: `upstreams.a` needs `servers`: expected a list of servers such as [\"http://127.0.0.1:9000\"]",
+            ],
+        ),
+        (
+            "[upstreams.a]\nservers = [\"https://a\", \"http://a/x\", \"http://u:p@a\"]",
+            &[
+                "2:12: `upstreams.a.servers`: https to upstreams is not supported yet",
+                "2:25: `upstreams.a.servers`: a server has no path (not even `/`); a route's `add_prefix` sets one",
+                "2:39: `upstreams.a.servers`: a server has no user or password; set the upstream's credential in `headers.set`",
+            ],
+        ),
+        (
+            "[upstreams.a]\nservers = [\"http://a\"]\nhost = \"a b\"\ntimeouts = { head = \"1s\", response = \"1s\" }",
+            &[
+                "3:8: `upstreams.a.host`: expected \"upstream\", \"client\", or a host name, with or without a port",
+                "4:14: `head` is the gateway's own: it stands only in `[timeouts]` of the main file",
+            ],
+        ),
+        (
+            "[upstreams.a]\nservers = [\"http://a\"]\nheaders.set = { Host = \"x\", X-Keygate-Scope = \"x\", \"a b\" = \"x\", A = \"x\", a = \"y\", b = 1, c = \"\", d = \"a\\nb\", e = \"${x}\" }",
+            &[
+                "3:17: `host` is set by the upstream's `host`",
+                "3:29: `x-keygate-scope` is set by the gateway itself",
+                "3:52: expected a header's name",
+                "3:74: `a` is set twice",
+                "3:87: `upstreams.a.headers.set.b` is a whole number; expected a text, in which `${env:NAME}` and `${file:PATH}` are replaced",
+                "3:94: `upstreams.a.headers.set.c` is empty",
+                "3:102: `upstreams.a.headers.set.d` cannot be a header's value: expected visible characters and blanks, in one line",
+                "3:114: `upstreams.a.headers.set.e`: expected `${env:NAME}` or `${file:PATH}` after `${`",
+            ],
+        ),
+    ]);
+}
+
+/// As [`table`], for rows that stand after the good configuration: their lines count from 1 too.
+fn table_after(rows: &[(&str, &[&str])]) {
+    let before = GOOD.lines().count();
+    for (text, expected) in rows {
+        let found: Vec<String> = match load_texts(&format!("{GOOD}{text}"), &[]) {
+            Ok(loaded) => loaded.warnings,
+            Err(problems) => problems.0,
+        }
+        .into_iter()
+        .map(|mut problem| {
+            problem.place.line = problem.place.line.wrapping_sub(before);
+            line(&problem)
+        })
+        .collect();
+        assert_eq!(found, *expected, "{text}");
+    }
+}
+
+#[test]
+fn routes_say_what_is_missing_wrong_and_not_supported() {
+    table_after(&[
+        (
+            "[[routes]]\npath = \"/a\"",
+            &[
+                "1:1: a route says who may call it: expected `scope`, or `access = \"public\"` or \"deny\"",
+            ],
+        ),
+        (
+            "[[routes]]\nscope = \"authOnly\"",
+            &[
+                "1:1: a route needs `path`: expected a path such as \"/users/{uid}\", or a list of them",
+            ],
+        ),
+        (
+            "[[routes]]\npath = []\nscope = []",
+            &[
+                "2:8: `path` is empty; expected at least one path",
+                "3:9: `scope` is empty; `access = \"deny\"` closes a route for everyone",
+            ],
+        ),
+        (
+            "[[routes]]\npath = \"/a\"\nscope = \"authOnly\"\naccess = \"public\"",
+            &["4:1: a route has either `scope` or `access`, not both"],
+        ),
+        (
+            "[[routes]]\npath = \"/a\"\naccess = \"open\"",
+            &["3:10: `routes.access` is none of \"public\", \"deny\""],
+        ),
+        (
+            "[[routes]]\npath = \"/a\"\naccess = \"deny\"\nhost = \"a:80\"\nallow = [\"encoded-slas\"]\nname = \"\"\nstrip_prefix = \"/a/\"\nadd_prefix = \"/a/../b\"",
+            &[
+                "4:8: `routes.host`: a host is a name such as `api.example.com` or `*.example.com`, without a port",
+                "5:10: `routes.allow` is none of \"encoded-slash\", \"encoded-percent\", \"semicolon\", \"double-slash\"; did you mean \"encoded-slash\"?",
+                "6:8: `routes.name`: expected a name of 1 to 100 plain ASCII characters",
+                "7:16: `routes.strip_prefix`: expected whole segments, such as \"/api\": a plain path that begins with `/` and does not end in one",
+                "8:14: `routes.add_prefix`: expected whole segments, such as \"/api\": a plain path that begins with `/` and does not end in one",
+            ],
+        ),
+        (
+            "[[routes]]\npath = \"/a\"\naccess = \"public\"\nmethods = []",
+            &["4:11: `methods` is empty; leave it out for the usual seven"],
+        ),
+        (
+            "[[routes]]\npath = \"/a\"\naccess = \"public\"\nmethods = [\"GET\", \"GET\", \"TRACE\"]",
+            &[
+                "4:19: the method GET stands twice",
+                "4:26: `routes.methods`: TRACE is never let through; expected another method",
+            ],
+        ),
+        (
+            "[routes]\npath = \"/a\"",
+            &["1:2: `routes` is set twice in the same table"],
+        ),
+    ]);
+}
+
+#[test]
+fn one_bad_route_hides_no_other() {
+    table_after(&[
+        (
+            "[[routes]]\npath = \"/a\"\nscope = \"authOnly\"\nmethods = [\"get\"]\nupstream = \"caht\"\n[[routes]]\npath = \"b\"\nscope = \"autOnly\"\nrate = \"1/s\"\nretries = 3\n",
+            &[
+                "4:12: `routes.methods`: methods are upper case; expected \"GET\"",
+                "5:12: there is no upstream `caht`; did you mean `chat`?",
+                "7:8: `routes.path`: expected a path that begins with `/`",
+                "9:1: `routes.rate` is not supported yet",
+                "10:1: `routes.retries` is not supported yet",
+            ],
+        ),
+        (
+            "[[routes]]\npath = \"/a\"\nscop = \"authOnly\"\n[[routes]]\npath = \"/a/{*r}/b\"\nscope = \"authOnly\"\n[[routes]]\npath = \"/c\"\nscope = \"autOnly\"\n[[routes]]\npath = \"/d\"\nscope = \"authOnly\"\ntimeouts = { idle = \"1s\", body = \"1\" }\n",
+            &[
+                "1:1: a route says who may call it: expected `scope`, or `access = \"public\"` or \"deny\"",
+                "3:1: unknown field `scop` in `routes`; did you mean `scope`?",
+                "5:8: the path `/a/{*r}/b` is not a pattern: `{*r}` takes all that follows, so it can only be the last segment",
+                "9:9: the scope `autOnly` is not declared; did you mean `authOnly`?",
+                "13:14: `idle` is not of a route: it stands in `[timeouts]` of the main file",
+                "13:34: `routes.timeouts.body`: expected a duration: a whole number with ms, s, m or h, such as \"30s\"",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn expectations_are_run() {
+    table_after(&[
+        (
+            "[[expect]]\nrequest = \"GET /x\"\nallow = [\"fullAccess\"]\ndeny = [\"authOnly\", \"anyone\"]",
+            &[],
+        ),
+        (
+            "[[expect]]\nrequest = \"GET\"\nalow = []",
+            &[
+                "1:1: an expectation needs `allow`, `deny`, or both",
+                "2:11: `expect.request`: expected a method and a path, such as \"GET /v3/users\"",
+                "3:1: unknown field `alow` in `expect`; did you mean `allow`?",
+            ],
+        ),
+        (
+            "[[expect]]\nrequest = \"GET /x\"\nallow = [\"anyone\"]\ndeny = [\"anyone\", \"nobody\"]",
+            &[
+                "3:10: who is allowed cannot be denied as well",
+                "4:19: the scope `nobody` is not declared in `[scopes]`",
+            ],
+        ),
+    ]);
+    let failing = "[[expect]]\nrequest = \"GET /x\"\nallow = [\"anyone\"]";
+    let found = said(&format!("{GOOD}{failing}"), &[]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("the expectation does not hold"),
+        "{found:?}"
+    );
+    // A faulty route beside it does not hide it, where the route cannot matter.
+    let found = said(
+        &format!("{GOOD}[[routes]]\npath = \"/y\"\nscope = \"nobody\"\n{failing}"),
+        &[],
+    );
+    assert_eq!(found.len(), 2, "{found:?}");
+    let found = said(
+        &format!("{GOOD}[[routes]]\npath = \"/x\"\nscope = \"nobody\"\n{failing}"),
+        &[],
+    );
+    assert_eq!(
+        found.len(),
+        1,
+        "the faulty route may be meant to open it: {found:?}"
+    );
+}
+
+#[test]
+fn scopes_and_defaults_stand_in_one_place_for_all_files() {
+    let include = "include = [\"a.toml\"]\n";
+    for (included, expected) in [
+        (
+            "[scopes]\nother = [\"authOnly\"]\n[[routes]]\npath = \"/o\"\nscope = \"other\"\n",
+            vec![],
+        ),
+        (
+            "[scopes]\nauthOnly = []\n",
+            vec!["a.toml:2:1: the scope `authOnly` is declared twice"],
+        ),
+        (
+            "[scopes]\na = [\"b\"]\nb = [\"a\"]\nc = [\"authOnli\"]\n\"1\" = []\nanyone = []\n",
+            vec![
+                "a.toml:2:1: the scope `a` includes itself, directly or around a circle",
+                "a.toml:5:1: a scope's name is a letter, then letters, digits or `_ . : -`, at most 64 characters",
+                "a.toml:6:1: `anyone` is what `[[expect]]` calls a request without a key; expected another name",
+            ],
+        ),
+        (
+            "[scopes]\nc = [\"authOnli\"]\n",
+            vec!["a.toml:2:6: the scope `authOnli` is not declared; did you mean `authOnly`?"],
+        ),
+        (
+            "[defaults]\nupstream = \"chat\"\nscope = \"authOnly\"\n",
+            vec![
+                "a.toml:2:1: the default `upstream` is set twice; it holds for all files",
+                "a.toml:3:1: there is no default for who may call: each route says it",
+            ],
+        ),
+        (
+            "",
+            vec![
+                "a.toml:1:1: the file has no content; an included file is never empty (it may be half written)",
+            ],
+        ),
+        (
+            "# nothing\n",
+            vec![
+                "a.toml:1:1: the file has no content; an included file is never empty (it may be half written)",
+            ],
+        ),
+        (
+            "include = [\"b.toml\"]\n[server]\nlisten = []\n",
+            vec![
+                "a.toml:1:1: `include` stands in the main file only, not in one that is included",
+                "a.toml:2:2: `server` stands in the main file only, not in one that is included",
+            ],
+        ),
+        (
+            "prefix = \"/v3/\"\n[[routes]]\npath = \"/a\"\nscope = \"fullAccess\"\n",
+            vec![
+                "a.toml:1:10: `prefix`: expected a path that begins with `/` and does not end in one, such as \"/v3\"",
+            ],
+        ),
+    ] {
+        assert_eq!(
+            said(&format!("{include}{GOOD}"), &[("a.toml", included)]),
+            expected,
+            "{included}"
+        );
+    }
+}
+
+#[test]
+fn prefixes_go_before_each_path_of_their_file() {
+    let main = format!("include = [\"*.toml\"]\n{GOOD}");
+    let included = "prefix = [\"/v3\", \"/v3.0\"]\n[[routes]]\npath = [\"/a\", \"/b\"]\nscope = \"authOnly\"\n";
+    let loaded = load_texts(&main, &[("a.toml", included)])
+        .map_err(|p| p.to_string())
+        .unwrap();
+    let templates: Vec<_> = loaded
+        .hot
+        .policy
+        .routes()
+        .iter()
+        .map(|r| r.template.to_string())
+        .collect();
+    for path in ["/v3/a", "/v3.0/a", "/v3/b", "/v3.0/b", "/{*rest}"] {
+        assert!(
+            templates.iter().any(|t| t == path),
+            "{path} in {templates:?}"
+        );
+    }
+}
+
+#[test]
+fn syntax_errors_hide_no_problem_of_another_table() {
+    let text =
+        "[server]\nlisten = [\"127.0.0.1:0\"\nworkers = 0\n[log]\nlevel = info\nformat = \"jsn\"\n";
+    assert_eq!(
+        said(&format!("{text}{GOOD}"), &[]),
+        [
+            "2:10: this list is not closed: expected `]`",
+            "3:11: `server.workers` is out of bounds; expected a whole number from 1 to 1024",
+            "5:9: expected a value; text stands in quotes: \"…\"",
+            "6:10: `log.format` is none of \"auto\", \"text\", \"json\"; did you mean \"json\"?",
+        ]
+    );
+    // What could not be read is not called missing.
+    let text = GOOD.replace("authOnly = []", "authOnly = [");
+    assert_eq!(
+        said(&text, &[]),
+        ["6:12: this list is not closed: expected `]`"]
+    );
+    let text = GOOD.replace("[upstreams.chat]", "[upstreams.chat");
+    assert_eq!(
+        said(&text, &[]),
+        ["2:16: this table's header is not closed: expected `]`"]
+    );
+    let text = GOOD.replace("[[routes]]", "[[routes]");
+    assert_eq!(said(&text, &[]).len(), 1, "{:?}", said(&text, &[]));
+}
+
+#[test]
+fn ten_faults_of_ten_kinds_give_ten_problems() {
+    let text = r#"include = ["absent.toml"]
+[server]
+lisen = ["127.0.0.1:8080"]
+workers = "four"
+[admin]
+listen = "9901"
+[log]
+level = info
+[timeouts]
+head = "0s"
+[limits]
+body_bytes = "128 elephants"
+connections = true
+[upstreams.chat]
+servers = ["https://127.0.0.1:9000"]
+headers.set = { apikey = "${env:KEYGATE_TEST_IS_NEVER_SET}" }
+[scopes]
+authOnly = []
+fullAccess = ["authOnly"]
+[defaults]
+upstream = "chat"
+[[routes]]
+path = "/a"
+scope = "fullAccess"
+[[routes]]
+path = "/a"
+scope = "authOnly"
+[[routes]]
+path = "/img-{id}"
+scope = "authOnly"
+"#;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keygate.toml");
+    std::fs::write(&path, text).unwrap();
+    let problems = load(&path, Secrets::Required).unwrap_err();
+    let lines: Vec<usize> = problems.0.iter().map(|p| p.place.line).collect();
+    assert_eq!(
+        lines,
+        [1, 3, 4, 6, 8, 10, 12, 13, 15, 16, 26, 29],
+        "{problems}"
+    );
+    let without: Vec<usize> = load(&path, Secrets::Skipped)
+        .unwrap_err()
+        .0
+        .iter()
+        .map(|p| p.place.line)
+        .collect();
+    assert_eq!(without, [1, 3, 4, 6, 8, 10, 12, 13, 15, 26, 29]);
+    assert_eq!(problems.count(), (12, 0));
+}
+
+#[test]
+fn no_problem_shows_a_secret() {
+    for text in [
+        "[upstreams.a]\nservers = [\"x\"]\nheaders.set = { apikey = \"sesame\\n\" }",
+        "[upstreams.a]\nheaders = \"sesame\"",
+        "[upstreams.a]\nheders.set = { apikey = \"sesame\" }",
+        "[upstreams]\na = { servers = [\"x\"], headers = { set = { k = \"sesame\" } } }",
+        "[upstreams.a]\nservers = [\"http://u:sesame@h\"]",
+        "[upstreams.a]\nheaders.set = { apikey = \"sesame\" ",
+        "[upstreams.a.headers.set]\na = \"sesame\"\na = \"sesame\"",
+        "[keys]\nstore = \"postgres://u:sesame@h\"",
+        "[keys]\nsecret = [\"sesame\"]",
+        "[server]\ntls = { key = \"sesame\" }",
+        "token = \"sesame\"",
+    ] {
+        let problems = load_texts(&format!("{text}\n{GOOD}"), &[]).unwrap_err();
+        let shown = format!("{problems}{problems:?}");
+        assert!(!shown.contains("sesame"), "{text}\n{shown}");
+    }
+}
+
+#[test]
+fn files_that_are_none_are_said_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("k.toml");
+    let message = |path: &std::path::Path| {
+        let problems = load(path, Secrets::Required).unwrap_err();
+        assert_eq!(problems.0.len(), 1, "{problems}");
+        problems.0[0].message.clone()
+    };
+    assert_eq!(message(&path), "there is no such file");
+    assert_eq!(message(folder.path()), "this is a folder; expected a file");
+    std::fs::write(&path, "").unwrap();
+    assert!(message(&path).starts_with("the file is empty"));
+    std::fs::write(&path, b"a = \"\xff\"\n").unwrap();
+    assert_eq!(
+        message(&path),
+        "the file is not UTF-8 text (byte 5 cannot be read)"
+    );
+    let file = std::fs::File::create(&path).unwrap();
+    file.set_len(17 * 1024 * 1024).unwrap();
+    assert!(message(&path).starts_with("the file has more than 16 MiB"));
+    std::fs::write(
+        &path,
+        "[upstreams.a]\nservers = [\"http://a\"]\n[scopes]\nfullAccess = []\n",
+    )
+    .unwrap();
+    assert_eq!(
+        message(&path),
+        "there is no route; a configuration opens at least one"
+    );
+    std::fs::write(&path, format!("\u{feff}{}", GOOD.replace('\n', "\r\n"))).unwrap();
+    load(&path, Secrets::Required)
+        .map_err(|p| p.to_string())
+        .unwrap();
+}
+
+#[test]
+fn secrets_come_from_files_and_a_file_is_read_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("k.toml");
+    let headers = "headers.set = { authorization = \"Bearer ${file:token}\" }\n";
+    let main = format!(
+        "include = [\"r.toml\", \"*.toml\", \"./r.toml\", \"link.toml\"]\n{}",
+        GOOD.replace("[scopes]", &format!("{headers}[scopes]"))
+    );
+    std::fs::write(&path, &main).unwrap();
+    std::fs::write(
+        folder.path().join("r.toml"),
+        "[[routes]]\npath = \"/a\"\nscope = \"fullAccess\"\n",
+    )
+    .unwrap();
+    std::os::unix::fs::symlink("r.toml", folder.path().join("link.toml")).unwrap();
+    let problems = load(&path, Secrets::Required).unwrap_err();
+    assert_eq!(problems.0.len(), 1, "{problems}");
+    load(&path, Secrets::Skipped)
+        .map_err(|p| p.to_string())
+        .unwrap();
+    std::fs::write(folder.path().join("token"), "sesame\n").unwrap();
+    let loaded = load(&path, Secrets::Required)
+        .map_err(|p| p.to_string())
+        .unwrap();
+    let (name, value) = &loaded.hot.upstreams[0].set[0];
+    assert_eq!(
+        (name.as_str(), value.as_bytes()),
+        ("authorization", &b"Bearer sesame"[..])
+    );
+    assert!(value.is_sensitive());
+    assert!(!format!("{loaded:?}").contains("sesame"));
+    assert!(loaded.files.paths().contains(&folder.path().join("token")));
+    assert_eq!(loaded.routes, 2);
+    let before = loaded.hash;
+    std::fs::write(folder.path().join("token"), "another\n").unwrap();
+    let again = load(&path, Secrets::Required)
+        .map_err(|p| p.to_string())
+        .unwrap();
+    assert_eq!(
+        again.hash, before,
+        "the hash that is shown says nothing of secrets"
+    );
+    assert_ne!(again.mark, loaded.mark);
+}

@@ -1,0 +1,492 @@
+//! Texts as values: durations, sizes, rates, networks, addresses. Pure; each error is a sentence that says what was expected.
+
+use super::settings::{ListenAddress, Network, UpstreamServer};
+use http::HeaderValue;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+/// A text does not say what it should; the sentence says what that is.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Unreadable(pub(super) String);
+
+fn unreadable<T>(message: impl Into<String>) -> Result<T, Unreadable> {
+    Err(Unreadable(message.into()))
+}
+
+/// Longest time that can be asked for.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// `250ms`, `30s`, `5m`, `1h`: more than nothing, at most a year.
+pub(super) fn duration(text: &str) -> Result<Duration, Unreadable> {
+    let (number, unit) = split(text);
+    let millis_per: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60 * 1000,
+        "h" => 3600 * 1000,
+        _ => {
+            return unreadable(
+                "expected a duration: a whole number with ms, s, m or h, such as \"30s\"",
+            );
+        }
+    };
+    match number.parse::<u64>() {
+        Ok(0) => unreadable("expected a duration of more than nothing"),
+        Ok(n) => match n.checked_mul(millis_per).map(Duration::from_millis) {
+            Some(time) if time <= LONGEST => Ok(time),
+            _ => unreadable("expected a duration of at most a year"),
+        },
+        Err(_) => {
+            unreadable("expected a duration: a whole number with ms, s, m or h, such as \"30s\"")
+        }
+    }
+}
+
+/// `64KiB`, `100MB`, `512B`.
+pub(super) fn size(text: &str) -> Result<u64, Unreadable> {
+    const EXPECTED: &str =
+        "expected a size: a whole number with B, KB, MB, GB, KiB, MiB or GiB, such as \"64KiB\"";
+    let (number, unit) = split(text);
+    let bytes_per: u64 = match unit {
+        "B" => 1,
+        "kB" | "KB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return unreadable(EXPECTED),
+    };
+    let Ok(number) = number.parse::<u64>() else {
+        return unreadable(EXPECTED);
+    };
+    match number.checked_mul(bytes_per) {
+        Some(bytes) => Ok(bytes),
+        None => unreadable("expected a size that 64 bits can hold"),
+    }
+}
+
+/// `100/s`, `10/m`, `5/h`: the time between two.
+pub(super) fn rate(text: &str) -> Result<Duration, Unreadable> {
+    const EXPECTED: &str = "expected a rate: a whole number per s, m or h, such as \"100/s\"";
+    let Some((number, unit)) = text.split_once('/') else {
+        return unreadable(EXPECTED);
+    };
+    let nanos: u64 = match unit.trim() {
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return unreadable(EXPECTED),
+    };
+    match number.trim().parse::<u64>() {
+        Ok(0) => unreadable("expected a rate of more than nothing"),
+        Ok(n) if n <= nanos => Ok(Duration::from_nanos(nanos / n)),
+        Ok(_) => unreadable("expected a rate of at most one in a nanosecond"),
+        Err(_) => unreadable(EXPECTED),
+    }
+}
+
+/// `10.0.0.0/8`, `fd00::/8`, or one address.
+pub(super) fn network(text: &str) -> Result<Network, Unreadable> {
+    const EXPECTED: &str = "expected a network such as \"10.0.0.0/8\" or an address";
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(length)),
+        None => (text, None),
+    };
+    let Ok(address) = address.parse::<IpAddr>() else {
+        return unreadable(EXPECTED);
+    };
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    let prefix_len = match length.map(str::parse::<u8>) {
+        None => bits,
+        Some(Ok(length)) if length <= bits => length,
+        Some(_) => return unreadable(format!("expected a prefix length from 0 to {bits}")),
+    };
+    // Read strictly: `10.0.0.1/8` may be meant as one address or as all of 10.
+    let host_bits = match address {
+        IpAddr::V4(ip) => u128::from(u32::from(ip)) << 96,
+        IpAddr::V6(ip) => u128::from(ip),
+    };
+    let beyond = host_bits
+        .checked_shl(u32::from(prefix_len))
+        .unwrap_or_default();
+    if beyond != 0 {
+        return unreadable(format!(
+            "the address has bits beyond the first {prefix_len}; expected the network's first address"
+        ));
+    }
+    Ok(Network {
+        address,
+        prefix_len,
+    })
+}
+
+/// `127.0.0.1:8080`, `[::1]:0`.
+pub(super) fn listen(text: &str) -> Result<ListenAddress, Unreadable> {
+    if text.starts_with("unix:") {
+        return unreadable(
+            "unix sockets come with a later version; expected an address and a port",
+        );
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) => Ok(ListenAddress::Tcp(address)),
+        Err(_) => unreadable(
+            "expected an address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"",
+        ),
+    }
+}
+
+/// `sqlite:PATH`: the path.
+pub(super) fn store(text: &str) -> Result<&str, Unreadable> {
+    if text.starts_with("postgres:") || text.starts_with("postgresql:") {
+        return unreadable("PostgreSQL is not supported yet; expected \"sqlite:PATH\"");
+    }
+    match text.strip_prefix("sqlite:") {
+        Some("" | "//") => unreadable("expected the path of a file after \"sqlite:\""),
+        Some(path) if path.contains(['?', '#']) => {
+            unreadable("the path of a store has no `?` and no `#`: it takes no options")
+        }
+        Some(":memory:" | "//:memory:") => {
+            unreadable("a store is a file: expected the path of one after \"sqlite:\"")
+        }
+        Some(path) => Ok(path.strip_prefix("//").unwrap_or(path)),
+        None => unreadable("expected \"sqlite:PATH\""),
+    }
+}
+
+/// `http://host:port`. Errors never repeat the text, which may hold a password.
+pub(super) fn server(text: &str) -> Result<UpstreamServer, Unreadable> {
+    const EXPECTED: &str = "expected a server such as \"http://127.0.0.1:9000\"";
+    let rest = match text.split_once("://") {
+        Some(("http", rest)) => rest,
+        Some(("https", _)) => return unreadable("https to upstreams is not supported yet"),
+        Some(("h2c", _)) => return unreadable("h2c to upstreams is not supported yet"),
+        _ if text.starts_with("unix:") => {
+            return unreadable("unix sockets to upstreams are not supported yet");
+        }
+        _ => return unreadable(EXPECTED),
+    };
+    if rest.contains('@') {
+        return unreadable(
+            "a server has no user or password; set the upstream's credential in `headers.set`",
+        );
+    }
+    if rest.contains('?') || rest.contains('#') {
+        return unreadable("a server has no query and no fragment");
+    }
+    if rest.contains('/') {
+        return unreadable("a server has no path (not even `/`); a route's `add_prefix` sets one");
+    }
+    let (host, port, bracketed) = if let Some(rest) = rest.strip_prefix('[') {
+        match rest.split_once(']') {
+            Some((host, "")) => (host, None, true),
+            Some((host, port)) => match port.strip_prefix(':') {
+                Some(port) => (host, Some(port), true),
+                None => return unreadable(EXPECTED),
+            },
+            None => return unreadable(EXPECTED),
+        }
+    } else {
+        match rest.split_once(':') {
+            Some((host, port)) => (host, Some(port), false),
+            None => (rest, None, false),
+        }
+    };
+    let port = match port.map(port_number) {
+        None => 80,
+        Some(Some(0)) | Some(None) => {
+            return unreadable("expected a port from 1 to 65535");
+        }
+        Some(Some(port)) => port,
+    };
+    let host_is_fine = if bracketed {
+        host.parse::<Ipv6Addr>().is_ok()
+    } else {
+        is_host_name(host)
+    };
+    if !host_is_fine {
+        return unreadable(EXPECTED);
+    }
+    let host = host.to_ascii_lowercase();
+    let named = if bracketed {
+        format!("[{host}]")
+    } else {
+        host.clone()
+    };
+    let authority = if port == 80 {
+        named
+    } else {
+        format!("{named}:{port}")
+    };
+    match HeaderValue::from_str(&authority) {
+        Ok(authority) => Ok(UpstreamServer {
+            host: host.into_boxed_str(),
+            port,
+            authority,
+        }),
+        Err(_) => unreadable(EXPECTED),
+    }
+}
+
+/// `name`, `name:port`, `[::1]:port`: what a `Host` header may say.
+pub(super) fn authority(text: &str) -> Result<HeaderValue, Unreadable> {
+    const EXPECTED: &str =
+        "expected \"upstream\", \"client\", or a host name, with or without a port";
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|h| h.strip_suffix(']'))
+        .is_some_and(|h| h.parse::<Ipv6Addr>().is_ok());
+    let port_is_fine = port.is_none_or(|p| port_number(p).is_some());
+    match HeaderValue::from_str(text) {
+        Ok(value) if (bracketed || is_host_name(host)) && port_is_fine => Ok(value),
+        _ => unreadable(EXPECTED),
+    }
+}
+
+/// An origin as a browser sends it: `https://app.example.com`, with a port where it is not the scheme's own.
+pub(super) fn origin(text: &str) -> Result<HeaderValue, Unreadable> {
+    const EXPECTED: &str =
+        "expected \"*\" or an origin such as \"https://app.example.com\", without a path";
+    if text == "null" {
+        return unreadable(
+            "`null` is the origin of every sandboxed page and file; it cannot be trusted",
+        );
+    }
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return unreadable(EXPECTED);
+    };
+    let scheme_is_fine = scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme.bytes().all(|b| {
+            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.')
+        });
+    let default_port = match scheme {
+        "http" => Some(":80"),
+        "https" => Some(":443"),
+        _ => None,
+    };
+    if default_port.is_some_and(|port| rest.ends_with(port)) {
+        return unreadable("a browser leaves out the port that is the scheme's own; so must this");
+    }
+    if rest.bytes().any(|b| b.is_ascii_uppercase()) {
+        return unreadable("a browser sends origins in lower case; so must this be");
+    }
+    match authority(rest) {
+        Ok(_) if scheme_is_fine => HeaderValue::from_str(text).or(unreadable(EXPECTED)),
+        _ => unreadable(EXPECTED),
+    }
+}
+
+fn is_host_name(text: &str) -> bool {
+    let label_is_fine = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    text.len() <= 253
+        && text
+            .strip_suffix('.')
+            .unwrap_or(text)
+            .split('.')
+            .all(label_is_fine)
+}
+
+fn port_number(text: &str) -> Option<u16> {
+    (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
+        .then(|| text.parse().ok())
+        .flatten()
+}
+
+/// Digits, then the rest. Never a sign or a blank before the digits.
+fn split(text: &str) -> (&str, &str) {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    (number, unit.trim_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [
+            ("250ms", Some(250)),
+            ("30s", Some(30_000)),
+            ("5m", Some(300_000)),
+            ("1h", Some(3_600_000)),
+            ("1 h", Some(3_600_000)),
+            ("0s", None),
+            ("", None),
+            ("s", None),
+            ("30", None),
+            ("-1s", None),
+            ("1.5s", None),
+            ("30S", None),
+            ("9000h", None),
+            ("99999999999999999999s", None),
+            ("18446744073709551615h", None),
+        ] {
+            assert_eq!(
+                duration(text).ok(),
+                millis.map(Duration::from_millis),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("64KiB", Some(65536)),
+            ("100MB", Some(100_000_000)),
+            ("1 GiB", Some(1 << 30)),
+            ("0B", Some(0)),
+            ("64", None),
+            ("64kb", None),
+            ("KiB", None),
+            ("99999999999GiB", None),
+        ] {
+            assert_eq!(size(text).ok(), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        for (text, nanos) in [
+            ("100/s", Some(10_000_000)),
+            ("1/m", Some(60_000_000_000)),
+            ("60/h", Some(60_000_000_000)),
+            ("0/s", None),
+            ("100", None),
+            ("100/d", None),
+            ("/s", None),
+            ("9999999999/s", None),
+        ] {
+            assert_eq!(rate(text).ok(), nanos.map(Duration::from_nanos), "{text}");
+        }
+    }
+
+    #[test]
+    fn networks() {
+        for (text, good) in [
+            ("10.0.0.0/8", true),
+            ("0.0.0.0/0", true),
+            ("::/0", true),
+            ("10.1.2.3", true),
+            ("fd00::/8", true),
+            ("::1", true),
+            ("::1/128", true),
+            ("10.0.0.1/8", false),
+            ("10.0.0.0/33", false),
+            ("fd00::1/8", false),
+            ("10.0.0/8", false),
+            ("10.0.0.0/", false),
+            ("localhost", false),
+        ] {
+            assert_eq!(network(text).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn servers() {
+        for (text, expected) in [
+            (
+                "http://127.0.0.1:9000",
+                Some(("127.0.0.1", 9000, "127.0.0.1:9000")),
+            ),
+            (
+                "http://Chat.Internal",
+                Some(("chat.internal", 80, "chat.internal")),
+            ),
+            ("http://[::1]:9000", Some(("::1", 9000, "[::1]:9000"))),
+            ("http://[::1]", Some(("::1", 80, "[::1]"))),
+            ("http://a:80", Some(("a", 80, "a"))),
+            ("http://a/", None),
+            ("http://a/v3", None),
+            ("http://a?x", None),
+            ("http://u:p@a", None),
+            ("http://a:0", None),
+            ("http://a:+1", None),
+            ("http://a:99999", None),
+            ("http://", None),
+            ("http://::1", None),
+            ("http://a b", None),
+            ("https://a", None),
+            ("h2c://a", None),
+            ("unix:/a", None),
+            ("a:9000", None),
+        ] {
+            let read = server(text).ok();
+            let read = read
+                .as_ref()
+                .map(|s| (&*s.host, s.port, s.authority.to_str().unwrap()));
+            assert_eq!(read, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_never_repeats_a_password() {
+        for text in [
+            "http://user:sesame@a",
+            "https://user:sesame@a",
+            "ftp://sesame",
+        ] {
+            assert!(!server(text).unwrap_err().0.contains("sesame"));
+        }
+        assert!(
+            !store("postgres://u:sesame@h/d")
+                .unwrap_err()
+                .0
+                .contains("sesame")
+        );
+    }
+
+    #[test]
+    fn origins() {
+        for (text, good) in [
+            ("https://app.example.com", true),
+            ("http://localhost:3000", true),
+            ("http://[::1]:3000", true),
+            ("chrome-extension://abc", true),
+            ("https://app.example.com/", false),
+            ("https://App.example.com", false),
+            ("https://a:443", false),
+            ("app.example.com", false),
+            ("null", false),
+            ("https://", false),
+        ] {
+            assert_eq!(origin(text).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn stores_and_listeners() {
+        for (text, path) in [
+            ("sqlite:data/k.db", Some("data/k.db")),
+            ("sqlite:/var/k.db", Some("/var/k.db")),
+            ("sqlite:///var/k.db", Some("/var/k.db")),
+            ("sqlite:", None),
+            ("sqlite::memory:", None),
+            ("sqlite:a?mode=ro", None),
+            ("postgres://x", None),
+            ("data/k.db", None),
+        ] {
+            assert_eq!(store(text).ok(), path, "{text}");
+        }
+        for (text, good) in [
+            ("127.0.0.1:8080", true),
+            ("[::1]:0", true),
+            ("localhost:8080", false),
+            ("8080", false),
+            ("unix:/x", false),
+        ] {
+            assert_eq!(listen(text).is_ok(), good, "{text}");
+        }
+    }
+}
