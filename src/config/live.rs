@@ -9,14 +9,13 @@
 //! Cold settings stay as they were at the start; a change to one is said to be waiting, once. A generation that was
 //! replaced is dropped here, when no worker holds it any more: workers never pay for it.
 
+use super::hints::Hints;
 use super::load::{self, Loaded, Mark, Reading};
 use super::secret::Secrets;
 use super::settings::{Cold, Snapshot};
 use super::{FileSet, Look};
 use crate::clock::Timestamp;
 use arc_swap::ArcSwap;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -64,8 +63,8 @@ struct State {
     status: Mutex<ReloadStatus>,
     /// Ticks after each reading that was judged: (readings judged, generation).
     judged: watch::Sender<(u64, u64)>,
-    /// A hint that files changed.
-    hint: Notify,
+    /// The system says that files may have changed.
+    hint: Arc<Notify>,
     /// Someone wants the files read, changed or not.
     ask: Notify,
 }
@@ -106,7 +105,7 @@ impl Live {
                 waiting: Vec::new(),
             }),
             judged: watch::Sender::new((0, 1)),
-            hint: Notify::new(),
+            hint: Arc::default(),
             ask: Notify::new(),
         });
         let (stop, stopped) = watch::channel(false);
@@ -120,7 +119,7 @@ impl Live {
             judged: mark,
             in_force: mark,
             retired: Vec::new(),
-            watcher: Hints::new(&state),
+            watcher: Hints::new(&state.hint),
             stopped,
         };
         let task = runtime.spawn(follower.follow());
@@ -391,61 +390,4 @@ fn differences(now: &Cold, new: &Cold) -> Vec<String> {
     .filter(|(_, differs)| *differs)
     .map(|(name, _)| name.to_owned())
     .collect()
-}
-
-/// Hints from the system that something happened in a folder. Where there are none, looking often is enough.
-#[derive(Default)]
-struct Hints {
-    watcher: Option<RecommendedWatcher>,
-    folders: BTreeSet<PathBuf>,
-}
-
-impl Hints {
-    fn new(state: &Arc<State>) -> Self {
-        let state = Arc::downgrade(state);
-        let handler = move |event: notify::Result<notify::Event>| {
-            // Looking opens folders, which is an event too: that must not lead to another look.
-            let looking = matches!(
-                event.as_ref().map(|e| e.kind),
-                Ok(notify::EventKind::Access(kind))
-                    if kind != notify::event::AccessKind::Close(notify::event::AccessMode::Write)
-            );
-            if !looking && let Some(state) = state.upgrade() {
-                state.hint.notify_one();
-            }
-        };
-        match notify::recommended_watcher(handler) {
-            Ok(watcher) => Hints {
-                watcher: Some(watcher),
-                folders: BTreeSet::new(),
-            },
-            Err(error) => {
-                tracing::warn!(
-                    %error,
-                    "no hints from the system about changed files; they are looked at four times a second"
-                );
-                Hints::default()
-            }
-        }
-    }
-
-    /// Watches the folders in which a change may matter now.
-    fn follow(&mut self, files: &FileSet) {
-        let Some(watcher) = &mut self.watcher else {
-            return;
-        };
-        let wanted = files.folders();
-        for gone in self.folders.difference(&wanted) {
-            // A folder that was deleted is not watched any more: nothing to undo.
-            let _ = watcher.unwatch(gone);
-        }
-        let mut watched: BTreeSet<PathBuf> = self.folders.intersection(&wanted).cloned().collect();
-        for new in wanted.difference(&self.folders) {
-            // What cannot be watched is tried again at the next look, and looked at meanwhile.
-            if watcher.watch(new, RecursiveMode::NonRecursive).is_ok() {
-                watched.insert(new.clone());
-            }
-        }
-        self.folders = watched;
-    }
 }

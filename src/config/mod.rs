@@ -16,7 +16,10 @@
 mod compile;
 mod fields;
 mod files;
+mod hints;
 mod live;
+#[cfg(test)]
+mod live_tests;
 mod load;
 mod problem;
 mod process;
