@@ -10,11 +10,11 @@ use super::files::{Disk, FileSet, is_pattern, resolve};
 use super::problem::{Problem, Problems};
 use super::routes::{self, Context, Rules, Shared};
 use super::secret::{SecretReader, Secrets};
-use super::settings::{Cold, Hot};
+use super::settings::{Cold, Hot, KeySettings};
 use super::source::{self, ReadError, Source};
 use super::syntax::{self, Broken};
 use super::{process, upstreams};
-use crate::key::{Authority, ScopeName};
+use crate::key::{Authority, Reveal, ScopeName};
 use crate::policy::Place;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -74,6 +74,21 @@ pub fn load(main_file: &Path, secrets: Secrets) -> Result<Loaded, Problems> {
     read(main_file, secrets).outcome
 }
 
+/// Reads `[keys]` alone, for commands that need the key store and nothing else: faults of other tables, and of what is
+/// included, do not stand in their way.
+///
+/// # Errors
+/// When the main file cannot be read, is not TOML from its start to its end (a table that is cut off may be the one that
+/// is wanted), or its `[keys]` is faulty.
+pub fn load_keys(main_file: &Path) -> Result<(KeySettings, Reveal), Problems> {
+    let mut reader = Reader::new(&Disk::Real, main_file, Secrets::Skipped);
+    let keys = reader.keys_alone(main_file);
+    match keys {
+        Some(keys) if !reader.desk.has_errors() => Ok(keys),
+        _ => Err(Problems(reader.desk.into_problems())),
+    }
+}
+
 /// Reads a configuration from texts: the main file's and those of files that it may include, by name.
 ///
 /// Secrets from the environment are not read; `${file:…}` finds none.
@@ -95,20 +110,7 @@ pub(super) fn read(main_file: &Path, secrets: Secrets) -> Reading {
 }
 
 fn read_from(disk: &Disk, main_file: &Path, secrets: Secrets) -> Reading {
-    let folder = match main_file.parent() {
-        Some(folder) => folder.to_owned(),
-        None => PathBuf::new(),
-    };
-    let mut reader = Reader {
-        disk,
-        folder,
-        secrets,
-        files: FileSet::new(main_file),
-        desk: Desk::default(),
-        mark: blake3::Hasher::new(),
-        hash: blake3::Hasher::new(),
-        all_read: true,
-    };
+    let mut reader = Reader::new(disk, main_file, secrets);
     let loaded = reader.main(main_file);
     let Reader {
         files,
@@ -175,10 +177,30 @@ impl Document {
     }
 }
 
+impl<'d> Reader<'d> {
+    fn new(disk: &'d Disk, main_file: &Path, secrets: Secrets) -> Self {
+        let folder = match main_file.parent() {
+            Some(folder) => folder.to_owned(),
+            None => PathBuf::new(),
+        };
+        Reader {
+            disk,
+            folder,
+            secrets,
+            files: FileSet::new(main_file),
+            desk: Desk::default(),
+            mark: blake3::Hasher::new(),
+            hash: blake3::Hasher::new(),
+            all_read: true,
+        }
+    }
+}
+
 impl Reader<'_> {
-    fn main(&mut self, path: &Path) -> Option<Parts> {
-        let document = match self.text(path) {
-            Ok(document) => document,
+    /// The main file as text; where there is none, that is a problem.
+    fn main_text(&mut self, path: &Path) -> Option<Document> {
+        match self.text(path) {
+            Ok(document) => Some(document),
             Err(error) => {
                 let help = match error {
                     ReadError::Missing => Some("`keygate init DIR --upstream URL` makes one"),
@@ -188,9 +210,21 @@ impl Reader<'_> {
                 let mut problem = Problem::error(nowhere(path), error.to_string());
                 problem.help = help.map(str::to_owned);
                 self.desk.report(problem);
-                return None;
+                None
             }
-        };
+        }
+    }
+
+    /// What `[keys]` of the main file means.
+    fn keys_alone(&mut self, path: &Path) -> Option<(KeySettings, Reveal)> {
+        let document = self.main_text(path)?;
+        let tree = DeTable::parse_recoverable(&document.text).0;
+        let mut root = Table::root(document.file(), tree.get_ref());
+        Some(process::keys(&mut root, &self.folder, &mut self.desk))
+    }
+
+    fn main(&mut self, path: &Path) -> Option<Parts> {
+        let document = self.main_text(path)?;
         let tree = DeTable::parse_recoverable(&document.text).0;
         if tree.get_ref().is_empty() && document.broken.is_empty() {
             self.desk.report(

@@ -35,7 +35,7 @@ mod value;
 
 pub use files::{FileSet, Look};
 pub use live::{Live, ReloadStatus};
-pub use load::{Loaded, load, load_texts};
+pub use load::{Loaded, load, load_keys, load_texts};
 pub use problem::{Problem, Problems, Severity};
 pub use secret::Secrets;
 pub use settings::{

@@ -720,3 +720,33 @@ fn secrets_come_from_files_and_a_file_is_read_once() {
     );
     assert_ne!(again.mark, loaded.mark);
 }
+
+#[test]
+fn the_keys_table_alone_is_read_past_faults_elsewhere_but_never_guessed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keygate.toml");
+    let read = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        load_keys(&path)
+    };
+    let keys = "[keys]\nstore = \"sqlite:k.db\"\nreveal = \"once\"\n";
+    for fine in [
+        keys.to_owned(),
+        format!("include = [\"missing.toml\"]\n{keys}"),
+        format!("{keys}[server]\nlisten = 5\n[nonsense]\n[[routes]]\npath = 5\n"),
+        format!("{keys}[upstreams.chat]\nheaders.set = {{ a = \"${{env:KEYGATE_UNSET}}\" }}\n"),
+    ] {
+        let (keys, reveal) = read(&fine).unwrap_or_else(|e| panic!("{fine}: {e}"));
+        assert_eq!(keys.store, folder.path().join("k.db"), "{fine}");
+        assert_eq!(reveal, crate::key::Reveal::Once, "{fine}");
+    }
+    for faulty in [
+        "[keys]\nstore = 5\n".to_owned(),
+        "[keys]\nstor = \"sqlite:k.db\"\n".to_owned(),
+        format!("{keys}[server\n"),
+        format!("{keys}[server]\nlisten =\n"),
+        "[keys\nstore = \"sqlite:k.db\"\n".to_owned(),
+    ] {
+        assert!(read(&faulty).is_err(), "{faulty}");
+    }
+}

@@ -7,9 +7,9 @@
 //!
 //! How a request comes down is told in [`super::walk`].
 
+use super::HostPattern;
 use super::methods::ByMethod;
 use super::pattern::{Pattern, Segment};
-use super::HostPattern;
 use std::collections::HashMap;
 
 /// All patterns of a policy.
