@@ -15,14 +15,18 @@
 //! what came out. Only `server` knows sockets, only `state` remembers, and nothing but `server` reads a clock or draws
 //! random numbers: they come as `state::Moment`.
 //!
+//! [`Folder`] holds what else a demo needs: a configuration for a gateway in front of this API, with the sample policy.
+//!
 //! It stays small: bodies of at most 256 KiB, texts of bounded length, a fixed number of stored things. At that number
 //! the oldest messages make room for the next, and anything else is refused as by a full plan of the real service.
 
 mod error;
+mod folder;
 mod input;
 mod routes;
 mod server;
 mod shapes;
 mod state;
 
+pub use folder::{Folder, Talk};
 pub use server::ChatApi;
