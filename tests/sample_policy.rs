@@ -37,7 +37,11 @@ fn rows() -> Vec<Row> {
             });
         }
     }
-    assert_eq!(rows.len(), 128 * 2 + 5, "the table is the one that is known");
+    assert_eq!(
+        rows.len(),
+        128 * 2 + 5,
+        "the table is the one that is known"
+    );
     rows
 }
 
@@ -47,7 +51,11 @@ fn sample() -> Loaded {
         Ok(loaded) => loaded,
         Err(problems) => panic!(
             "{}",
-            problems.0.iter().map(|p| p.render(false)).collect::<String>()
+            problems
+                .0
+                .iter()
+                .map(|p| p.render(false))
+                .collect::<String>()
         ),
     }
 }
@@ -140,7 +148,12 @@ fn what_is_not_a_row_is_refused() {
         paths.insert(format!("{path}/"));
         paths.insert(format!("{path}/more"));
         paths.insert(path.to_uppercase());
-        for (from, to) in [("/v3", ""), ("/v3", "/v2"), ("/v3", "/v3.1"), ("/v3", "/v3/v3")] {
+        for (from, to) in [
+            ("/v3", ""),
+            ("/v3", "/v2"),
+            ("/v3", "/v3.1"),
+            ("/v3", "/v3/v3"),
+        ] {
             if path.starts_with(from) {
                 paths.insert(path.replacen(from, to, 1));
             }
@@ -190,10 +203,16 @@ fn every_route_of_the_policy_is_a_row() {
         for method in methods {
             let scopes: Vec<&str> = scopes.iter().map(ScopeName::as_str).collect();
             let row = rows.iter().find(|(template, have, asked)| {
-                same_shape(template, &route.template) && *have == method.as_str() && *asked == scopes
+                same_shape(template, &route.template)
+                    && *have == method.as_str()
+                    && *asked == scopes
             });
             let row = row.unwrap_or_else(|| panic!("{method} {} {scopes:?}", route.template));
-            assert!(found.insert(row), "{method} {} stands twice", route.template);
+            assert!(
+                found.insert(row),
+                "{method} {} stands twice",
+                route.template
+            );
         }
     }
     assert_eq!(found.len(), rows.len());
@@ -210,11 +229,17 @@ fn the_sample_is_checked_without_a_warning_and_tests_every_group() {
     assert!(
         sample.warnings.is_empty(),
         "{}",
-        sample.warnings.iter().map(|p| p.render(false)).collect::<String>()
+        sample
+            .warnings
+            .iter()
+            .map(|p| p.render(false))
+            .collect::<String>()
     );
     assert!(sample.expectations >= 30, "{} tests", sample.expectations);
     let routes = include_str!("../config/routes.toml");
-    let (_, tests) = routes.split_once("# ---- tests").expect("the part with the tests");
+    let (_, tests) = routes
+        .split_once("# ---- tests")
+        .expect("the part with the tests");
     let groups: BTreeSet<&str> = TABLE
         .lines()
         .filter_map(|line| line.split('\t').nth(2))
@@ -223,5 +248,52 @@ fn the_sample_is_checked_without_a_warning_and_tests_every_group() {
     for group in groups {
         let heading = format!("[[expect]]   # {group}\n");
         assert!(tests.contains(&heading), "no test is headed {heading:?}");
+    }
+}
+
+/// The sample with commented tables switched on: the lines from `# [[routes]]` to the next that is no comment, where one of them is `with`.
+fn switched_on(with: &str) -> Loaded {
+    let routes = include_str!("../config/routes.toml");
+    let (routes, _) = routes
+        .split_once("# ---- tests")
+        .expect("the part with the tests");
+    let mut text = String::new();
+    let mut blocks = 0;
+    for paragraph in routes.split("\n\n") {
+        if paragraph.contains(with) && paragraph.contains("# [[routes]]") {
+            let (_, table) = paragraph
+                .split_once("# [[routes]]")
+                .expect("a commented table");
+            text += "[[routes]]";
+            text += &table.replace("\n# ", "\n");
+            blocks += 1;
+        } else {
+            text += paragraph;
+        }
+        text += "\n\n";
+    }
+    assert_eq!(blocks, 1, "one commented table has {with:?}");
+    let main = include_str!("../config/keygate.toml");
+    config::load_texts(main, &[("routes.toml", &text)]).expect("the sample with one more table")
+}
+
+#[test]
+fn the_commented_tables_do_what_their_comments_say() {
+    let login = switched_on("# path    = \"/me\"");
+    for prefix in PREFIXES {
+        let request = format!("{prefix}/me");
+        let failures = wrong(&login, "PUT", &request, None);
+        assert_eq!(failures.len(), 3, "{request} is open to keys and to anyone");
+        assert!(wrong(&login, "GET", &request, None).is_empty());
+    }
+    let rest = switched_on("# path  = \"/{*rest}\"");
+    for (method, path, least) in [
+        ("GET", "/v3/whatever/there/is", Some("fullAccess")),
+        ("POST", "/v3/users", Some("authOnly")),
+        ("PATCH", "/v3.0/users", Some("fullAccess")),
+        ("GET", "/whatever", None),
+    ] {
+        let failures = wrong(&rest, method, path, least);
+        assert!(failures.is_empty(), "{method} {path}: {failures:?}");
     }
 }

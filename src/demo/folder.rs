@@ -98,10 +98,23 @@ servers = ["http://{upstream}"]
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{self, Secrets};
     use std::os::unix::fs::PermissionsExt;
 
     fn local(port: u16) -> SocketAddr {
         ([127, 0, 0, 1], port).into()
+    }
+
+    #[test]
+    fn the_configuration_in_it_is_good_and_leads_to_the_chat_api() {
+        for talk in [Talk::Requests, Talk::Warnings] {
+            let folder = Folder::make(local(0), local(9), talk).unwrap();
+            let loaded = config::load(&folder.config(), Secrets::Required).unwrap();
+            assert!(loaded.warnings.is_empty());
+            assert_eq!(loaded.hot.upstreams[0].servers[0].port, 9);
+            assert!(loaded.cold.keys.store.starts_with(folder.path()));
+            assert!(loaded.expectations > 0);
+        }
     }
 
     #[test]
