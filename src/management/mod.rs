@@ -4,11 +4,11 @@
 //! turns what comes back into HTTP. There is no second way in, and no status, no header is decided here.
 //!
 //! One request walked through. `POST /v3/apikeys` with `{"name": "Rest API Key", "scope": "fullAccess"}` arrives as a
-//! [`Call`] with the operation `Create`. [`request`] looks at the content type and hands the body to [`body`], which
-//! makes members of it: `name` is a text, `scope` is a text. [`command`] gives each member its type, the name is a
-//! `KeyName`, the scope is one that the policy declares, and collects everything that is wrong on the way ([`faults`]).
-//! Only a command without a fault reaches [`service`], which lets the key cache carry it out in the name of the key that
-//! asked; whether that key may is decided inside the transaction, not here. What was made is written by [`json`].
+//! [`Call`] with the operation `Create`. `request` looks at the content type and hands the body to `body`, which
+//! makes members of it: `name` is a text, `scope` is a text. `command` gives each member its type, the name is a
+//! `KeyName`, the scope is one that the policy declares, and collects everything that is wrong on the way (`faults`).
+//! Only a command without a fault reaches `service`, which lets the key cache carry it out in the name of the key that
+//! asked; whether that key may is decided inside the transaction, not here. What was made is written by `json`.
 
 mod body;
 mod command;

@@ -4,9 +4,9 @@
 //! that runs on the same store follows within a second. Whoever can read the store and its master secret is trusted with
 //! every key; the trail names them `operator`.
 //!
-//! One command walked through. `keygate keys create --name ci --scope authOnly`: [`args`] gives the words their types;
-//! [`door`] reads the configuration, of which it needs `[keys]` and the declared scopes, and opens the store, or makes it
-//! where there is none; [`act`] has the store carry out the command; [`print`] shapes what comes back. The key, alone, goes
+//! One command walked through. `keygate keys create --name ci --scope authOnly`: `args` gives the words their types;
+//! `door` reads the configuration, of which it needs `[keys]` and the declared scopes, and opens the store, or makes it
+//! where there is none; `act` has the store carry out the command; `print` shapes what comes back. The key, alone, goes
 //! to standard output, so that `KEY=$(keygate keys create …)` works; all that is said about it goes to standard error.
 
 mod act;
