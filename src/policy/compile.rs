@@ -26,7 +26,7 @@ use super::{
 };
 use crate::key::{ScopeName, Scopes};
 use http::Method;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 impl Policy {
@@ -68,13 +68,12 @@ impl Policy {
 
 /// By file and line, each once: prefixes repeat what is wrong with a path.
 fn in_order(mut errors: Vec<PolicyError>) -> Vec<PolicyError> {
-    let key = |error: &PolicyError| {
-        let at = |place: &Place| (Arc::clone(&place.file), place.span.start, place.span.end);
-        (at(error.place()), error.other_place().map(at))
-    };
-    errors.sort_by_cached_key(key);
-    errors.dedup_by(|a, b| {
-        std::mem::discriminant(a) == std::mem::discriminant(b) && key(a) == key(b)
+    let at = |place: &Place| (Arc::clone(&place.file), place.span.start, place.span.end);
+    let both = |error: &PolicyError| (at(error.place()), error.other_place().map(at));
+    errors.sort_by_cached_key(both);
+    let mut seen = HashSet::new();
+    errors.retain(|error| {
+        !error.is_about_a_path() || seen.insert((std::mem::discriminant(error), both(error)))
     });
     errors
 }
@@ -469,4 +468,309 @@ fn exception_names(needs: Exceptions, allow: Exceptions) -> String {
         .map(|(name, _)| format!("`{name}`"))
         .collect::<Vec<_>>()
         .join(" and ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{
+        at_line, compile, compile_with_management, route, routes, scope, scopes,
+    };
+    use super::*;
+
+    /// Each error as its line, the line of the other place (or 0), and its sentence.
+    fn errors(result: Result<Policy, Vec<PolicyError>>) -> Vec<(usize, usize, String)> {
+        let errors = result.err().unwrap_or_default();
+        let lines = |e: &PolicyError| {
+            (
+                e.place().line,
+                e.other_place().map_or(0, |place| place.line),
+            )
+        };
+        errors
+            .iter()
+            .map(|e| (lines(e).0, lines(e).1, e.to_string()))
+            .collect()
+    }
+
+    fn assert_errors(result: Result<Policy, Vec<PolicyError>>, expected: &[(usize, usize, &str)]) {
+        let got = errors(result);
+        let got: Vec<_> = got
+            .iter()
+            .map(|(a, b, text)| (*a, *b, text.as_str()))
+            .collect();
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn every_fault_is_reported_in_one_run() {
+        let specs = routes(&[
+            ("GET", "/a", "full"),
+            ("GET POST", "/a", "auth"),
+            ("", "/img-{id}", "ful"),
+            ("TRACE CONNECT", "/t", "full"),
+            ("get", "/t", "full"),
+            ("", "/a%2fb", "full"),
+            ("", "/apikeys/{id}", "full"),
+            ("", "", "full"),
+            ("", "/noscope", ""),
+            ("", "/x /x", "nothing-like-it"),
+        ]);
+        assert_errors(
+            compile_with_management(&["/apikeys"], specs),
+            &[
+                (2, 1, "`/a` has two routes for GET"),
+                (
+                    3,
+                    0,
+                    "the scope `ful` is not declared; did you mean `full`?",
+                ),
+                (
+                    3,
+                    0,
+                    "the path `/img-{id}` is not a pattern: `img-{id}` mixes text and braces: `{name}` is a whole segment",
+                ),
+                (
+                    4,
+                    0,
+                    "no request can reach a route by TRACE: it is refused everywhere",
+                ),
+                (
+                    4,
+                    0,
+                    "no request can reach a route by CONNECT: it is refused, and a WebSocket over HTTP/2 is judged as GET",
+                ),
+                (
+                    5,
+                    0,
+                    "no request can reach a route by get: a method is written in upper case letters, `-` and `_`",
+                ),
+                (
+                    6,
+                    0,
+                    "no request can reach `/a%2fb`: its text needs `encoded-slash`, which the route does not allow",
+                ),
+                (
+                    7,
+                    101,
+                    "no request can reach `/apikeys/{id}`: the management path `/apikeys` owns itself and all below it, for every host",
+                ),
+                (8, 0, "a route has at least one path"),
+                (
+                    9,
+                    0,
+                    "a route has at least one scope; `access = \"deny\"` closes it for everyone",
+                ),
+                (10, 0, "the scope `nothing-like-it` is not declared"),
+                (10, 10, "`/x` has two routes for every method not named"),
+            ],
+        );
+    }
+
+    #[test]
+    fn routes_are_in_conflict_where_host_path_and_method_are_the_same() {
+        let host = |name: &str, mut spec: RouteSpec| {
+            spec.host = Some(HostPattern::parse(name).unwrap());
+            spec
+        };
+        for (one, two, conflict) in [
+            (
+                route("GET", "/a/{x}", "full"),
+                route("GET", "/a/{y}", "full"),
+                true,
+            ),
+            (
+                route("", "/a/{x}", "full"),
+                route("", "/a/{x}", "public"),
+                true,
+            ),
+            (route("", "/{*a}", "full"), route("", "/{*b}", "full"), true),
+            (
+                route("GET", "/%61", "full"),
+                route("GET", "/a", "full"),
+                true,
+            ),
+            (
+                host("A.b", route("", "/", "full")),
+                host("a.B", route("", "/", "full")),
+                true,
+            ),
+            (
+                route("GET", "/a", "full"),
+                route("HEAD", "/a", "full"),
+                false,
+            ),
+            (route("GET", "/a", "full"), route("", "/a", "full"), false),
+            (route("", "/a", "full"), route("", "/a/", "full"), false),
+            (route("", "/a", "full"), route("", "/A", "full"), false),
+            (route("", "/{a}", "full"), route("", "/{*a}", "full"), false),
+            (
+                host("a.b", route("", "/", "full")),
+                host("*.b", route("", "/", "full")),
+                false,
+            ),
+            (
+                host("a.b", route("", "/", "full")),
+                route("", "/", "full"),
+                false,
+            ),
+        ] {
+            let shown = format!(
+                "{:?} {:?} and {:?} {:?}",
+                one.host, one.paths, two.host, two.paths
+            );
+            let result = compile(vec![one, at_line(2, two)]);
+            let got = matches!(result, Err(e) if matches!(e[..], [PolicyError::Conflict { .. }]));
+            assert_eq!(got, conflict, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_route_that_no_request_can_reach_is_an_error_that_names_what_takes_them() {
+        // All seven methods are named elsewhere.
+        let named = compile(routes(&[
+            ("GET POST PUT", "/a", "full"),
+            ("", "/a", "public"),
+            ("PATCH DELETE OPTIONS", "/a", "full"),
+        ]));
+        let sentence =
+            "no request can reach `/a`: more specific routes take them all, as `GET /a` does";
+        assert_errors(named, &[(2, 1, sentence)]);
+        // Params take what the tail could get.
+        let covered = compile(routes(&[
+            ("", "/v3/{*rest}", "full"),
+            ("", "/v3/{x}", "full"),
+            ("", "/v3/{x}/{*more}", "full"),
+        ]));
+        let sentence = "no request can reach `/v3/{*rest}`: more specific routes take them all, as `/v3/{x}` does";
+        assert_errors(covered, &[(1, 2, sentence)]);
+        // One method less, one level less, or an exception that no param takes, and it can be reached.
+        for rows in [
+            [
+                ("", "/v3/{*r}"),
+                ("GET POST", "/v3/{x}"),
+                ("", "/v3/{x}/{*more}"),
+            ],
+            [("", "/v3/{*r}"), ("", "/v3/{x}"), ("", "/v3/a/{*more}")],
+            [
+                ("", "/v3/{*r}"),
+                ("", "/v3/{x}/{y}"),
+                ("", "/v3/{x}/{y}/{*more}"),
+            ],
+            [
+                ("PURGE", "/v3/{*r}"),
+                ("", "/v3/{x}"),
+                ("", "/v3/{x}/{*more}"),
+            ],
+        ] {
+            assert_errors(compile(routes(&rows.map(|(m, p)| (m, p, "full")))), &[]);
+        }
+        let mut specs = routes(&[("", "/{*r}", "full"), ("", "/{x} /{x}/{*m}", "full")]);
+        specs[0].allow = Exceptions::DOUBLE_SLASH;
+        assert_errors(compile(specs), &[]);
+    }
+
+    #[test]
+    fn prefixes_do_not_repeat_what_is_wrong_with_a_path() {
+        for path in ["{}", "a;b", "{*rest}"] {
+            let mut specs = routes(&[("", "/v3/{x} /v3.0/{x}", "full")]);
+            specs.push(at_line(2, route("", "/v3/{x}/{*m} /v3.0/{x}/{*m}", "full")));
+            let twice = format!("/v3/{path} /v3.0/{path}");
+            specs.push(at_line(3, route("", &twice, "full")));
+            assert_eq!(errors(compile(specs)).len(), 1, "{path}");
+        }
+        // Needs an exception and is below a management path, twice.
+        let spec = route("", "/apikeys/v3/a;b /apikeys/v3.0/a;b", "full");
+        let got = compile_with_management(&["/apikeys"], vec![spec]);
+        assert_eq!(errors(got).len(), 2);
+    }
+
+    #[test]
+    fn a_management_path_is_plain_text_and_none_is_below_another() {
+        for (paths, expected) in [
+            (
+                &["/"][..],
+                "`/` cannot be a management path: it does not end in `/`",
+            ),
+            (
+                &["/a/"],
+                "`/a/` cannot be a management path: it does not end in `/`",
+            ),
+            (
+                &["/{a}"],
+                "`/{a}` cannot be a management path: it has no params",
+            ),
+            (
+                &["a"],
+                "`a` cannot be a management path: a path starts with `/`",
+            ),
+            (
+                &["/a%2fb"],
+                "`/a%2fb` cannot be a management path: its text needs `encoded-slash`",
+            ),
+            (
+                &["/a", "/a"],
+                "the management path `/a` is at or below the management path `/a`",
+            ),
+            (
+                &["/a", "/a/b"],
+                "the management path `/a/b` is at or below the management path `/a`",
+            ),
+            (
+                &["/a/b", "/a"],
+                "the management path `/a/b` is at or below the management path `/a`",
+            ),
+        ] {
+            let got = errors(compile_with_management(paths, Vec::new()));
+            assert_eq!(got.len(), 1, "{paths:?}");
+            assert_eq!(got[0].2, expected, "{paths:?}");
+        }
+        let undeclared = Policy::compile(PolicySpec {
+            scopes: scopes(),
+            routes: Vec::new(),
+            management: Some(ManagementSpec {
+                paths: vec![("/a".to_owned(), super::super::testing::place(1))],
+                scope: (scope("Admn"), super::super::testing::place(2)),
+            }),
+        });
+        assert_errors(
+            undeclared,
+            &[(
+                2,
+                0,
+                "the scope `Admn` is not declared; did you mean `admin`?",
+            )],
+        );
+    }
+
+    #[test]
+    fn a_route_at_or_below_a_management_path_is_an_error_for_any_host_and_a_broader_one_is_fine() {
+        for (path, fine) in [
+            ("/v3/apikeys", false),
+            ("/v3/apikeys/", false),
+            ("/v3/apikeys/{*rest}", false),
+            ("/v3/%61pikeys/x", false),
+            ("/v3/{*rest}", true),
+            ("/v3/{x}", true),
+            ("/v3/{x}/y", true),
+            ("/v3/apikeysx", true),
+            ("/v3/Apikeys", true),
+            ("/v3", true),
+        ] {
+            let mut spec = route("", path, "full");
+            spec.host = Some(HostPattern::parse("a.example").unwrap());
+            let got = compile_with_management(&["/v3/apikeys"], vec![spec]);
+            assert_eq!(got.is_ok(), fine, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_route_is_called_by_its_name_or_by_method_host_and_path() {
+        let mut named = route("GET", "/a", "full");
+        named.name = Some(Arc::from("the a"));
+        let mut hosted = route("PUT GET", "/b", "full");
+        hosted.host = Some(HostPattern::parse("*.example").unwrap());
+        let policy = compile(vec![named, hosted, route("", "/{*rest}", "full")]).unwrap();
+        let names: Vec<&str> = policy.routes().iter().map(|route| &*route.name).collect();
+        assert_eq!(names, ["the a", "PUT *.example/b", "/{*rest}"]);
+    }
 }

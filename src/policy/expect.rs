@@ -132,3 +132,132 @@ impl fmt::Display for Shown<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{compile, place, routes, scope};
+    use super::*;
+
+    fn who(names: &str) -> Vec<Who> {
+        let one = |name| match name {
+            "anyone" => Who::Anyone,
+            name => Who::Scope(scope(name)),
+        };
+        names.split_whitespace().map(one).collect()
+    }
+
+    fn policy() -> Policy {
+        let specs = routes(&[
+            ("POST", "/v3/users", "auth"),
+            ("", "/v3/users/{uid}", "full"),
+            ("GET", "/open", "public"),
+            ("", "/shut", "deny"),
+        ]);
+        compile(specs).unwrap()
+    }
+
+    fn failures(request: &str, allow: &str, deny: &str) -> Vec<(String, usize)> {
+        let (method, target) = request.split_once(' ').unwrap();
+        let expectation = Expectation {
+            method: method.parse().unwrap(),
+            target: target.to_owned(),
+            host: Some("Example.COM".to_owned()),
+            allow: who(allow),
+            deny: who(deny),
+            place: place(77),
+        };
+        let failures = policy().check(&expectation);
+        assert!(
+            failures
+                .iter()
+                .all(|failure| failure.place == expectation.place)
+        );
+        let line = |place: Option<Place>| place.map_or(0, |place| place.line);
+        failures
+            .into_iter()
+            .map(|failure| (failure.what, line(failure.other)))
+            .collect()
+    }
+
+    #[test]
+    fn an_expectation_that_holds_says_nothing() {
+        for (request, allow, deny) in [
+            (
+                "DELETE /v3/users/cyclops2",
+                "full admin",
+                "auth other anyone",
+            ),
+            ("DELETE /v3/%75sers/cyclops2?force=1", "full", "auth anyone"),
+            ("POST /v3/users", "auth full admin", "other anyone"),
+            ("GET /v3/users", "", "admin anyone"),
+            ("GET /open", "anyone auth other", ""),
+            ("GET /shut", "", "admin anyone"),
+            ("GET /v3/users/../users", "", "admin anyone"),
+            ("TRACE /open", "", "anyone admin"),
+            ("GET /open/a%2Fb", "", "anyone admin"),
+        ] {
+            assert_eq!(failures(request, allow, deny), [], "{request}");
+        }
+    }
+
+    #[test]
+    fn one_that_fails_says_what_was_decided_and_by_which_route() {
+        for (request, allow, deny, expected, line) in [
+            (
+                "DELETE /v3/users/a",
+                "auth",
+                "",
+                "`DELETE /v3/users/a` was to be let through for a key of scope `auth`, and is refused by the route `/v3/users/{uid}`: the key's scope is not one of the route's",
+                2,
+            ),
+            (
+                "POST /v3/users",
+                "",
+                "full",
+                "`POST /v3/users` was to be refused for a key of scope `full`, and is let through by the route `POST /v3/users`",
+                1,
+            ),
+            (
+                "GET /open",
+                "",
+                "anyone",
+                "`GET /open` was to be refused for anyone without a key, and is let through by the route `GET /open`",
+                3,
+            ),
+            (
+                "GET /v3/users",
+                "full",
+                "",
+                "`GET /v3/users` was to be let through for a key of scope `full`, and is refused: no route for this host and path takes the method, only POST",
+                0,
+            ),
+            (
+                "GET /v3/users/..",
+                "full",
+                "",
+                "`GET /v3/users/..` was to be let through for a key of scope `full`, and is refused: a path has no `.` or `..` segment, plain or encoded",
+                0,
+            ),
+            (
+                "GET /open",
+                "ful",
+                "",
+                "the scope `ful` is not declared; did you mean `full`?",
+                0,
+            ),
+            (
+                "GET /open",
+                "",
+                "",
+                "nothing is expected: `allow` or `deny` names at least one scope, or \"anyone\"",
+                0,
+            ),
+        ] {
+            assert_eq!(
+                failures(request, allow, deny),
+                [(expected.to_owned(), line)],
+                "{request}"
+            );
+        }
+    }
+}

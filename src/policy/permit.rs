@@ -235,3 +235,150 @@ impl Policy {
         &self.routes[route.index()]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{compile, compile_with_management, routes, scope};
+    use super::*;
+    use http::Method;
+
+    fn policy() -> Policy {
+        let mut specs = routes(&[
+            ("GET", "/open /open/{*rest}", "public"),
+            ("POST", "/auth", "auth"),
+            ("", "/full", "full"),
+            ("", "/shut /shut/{*rest}", "deny"),
+            ("", "/two", "auth other"),
+            ("GET", "/files/{*rest}", "full"),
+        ]);
+        specs[5].allow = Exceptions::ENCODED_SLASH.with(Exceptions::SEMICOLON);
+        compile_with_management(&["/apikeys"], specs).unwrap()
+    }
+
+    fn judged(policy: &Policy, request: &str, needs: Exceptions, scope_name: &str) -> String {
+        let (method, path) = request.split_once(' ').unwrap();
+        let method: Method = method.parse().unwrap();
+        let query = Query {
+            method: &method,
+            host: Some("example.com"),
+            path,
+        };
+        let scope = Some(scope_name).filter(|name| *name != "-").map(scope);
+        match policy.judge(policy.routed(query, needs), scope.as_ref()) {
+            Ok(_) => "ok".to_owned(),
+            Err(Refusal::Unidentified) => "401".to_owned(),
+            Err(Refusal::NoRoute) => "404".to_owned(),
+            Err(Refusal::MethodNotAllowed { allow }) => format!("405 {}", allow.to_str().unwrap()),
+            Err(Refusal::Denied) => "403 denied".to_owned(),
+            Err(Refusal::AmbiguousTarget) => "400".to_owned(),
+            Err(Refusal::ScopeLacking) => "403 scope".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_request_is_refused_in_the_order_of_the_contract() {
+        let policy = policy();
+        let none = Exceptions::NONE;
+        let slash = Exceptions::ENCODED_SLASH;
+        let more = slash.with(Exceptions::ENCODED_PERCENT);
+        for (request, needs, scope, expected) in [
+            // Without a key: a public route, or nothing is said.
+            ("GET /open", none, "-", "ok"),
+            ("HEAD /open/x", none, "-", "ok"),
+            ("GET /open/a%2Fb", slash, "-", "400"),
+            ("POST /open", none, "-", "401"),
+            ("GET /nowhere", none, "-", "401"),
+            ("GET /nowhere/a%2Fb", slash, "-", "401"),
+            ("GET /shut", none, "-", "401"),
+            ("GET /shut/a%2Fb", slash, "-", "401"),
+            ("POST /auth", none, "-", "401"),
+            ("GET /apikeys", none, "-", "401"),
+            // With one: 404, 405, denied, exceptions, scope.
+            ("GET /nowhere", none, "full", "404"),
+            ("GET /nowhere/a%2Fb", slash, "full", "404"),
+            ("GET /auth", none, "full", "405 POST"),
+            ("POST /open", none, "full", "405 GET, HEAD"),
+            ("GET /shut", none, "admin", "403 denied"),
+            ("GET /shut/a%2Fb", slash, "admin", "403 denied"),
+            ("GET /files/a%2Fb", slash, "full", "ok"),
+            ("GET /files/a%2Fb%25", more, "full", "400"),
+            ("GET /files/a%2Fb%25", more, "auth", "400"),
+            ("GET /files/a%2Fb", slash, "auth", "403 scope"),
+            ("GET /apikeys/a%2Fb", slash, "full", "400"),
+            ("GET /apikeys/a%2Fb", slash, "auth", "400"),
+            // Scopes: what includes a named one will do.
+            ("POST /auth", none, "auth", "ok"),
+            ("POST /auth", none, "full", "ok"),
+            ("POST /auth", none, "admin", "ok"),
+            ("POST /auth", none, "other", "403 scope"),
+            ("POST /auth", none, "gone", "403 scope"),
+            ("GET /full", none, "auth", "403 scope"),
+            ("GET /full", none, "full", "ok"),
+            ("GET /two", none, "auth", "ok"),
+            ("GET /two", none, "other", "ok"),
+            ("GET /two", none, "admin", "ok"),
+            ("GET /apikeys", none, "auth", "403 scope"),
+            ("DELETE /apikeys/k", none, "full", "ok"),
+            // On a public route a key is not judged.
+            ("GET /open", none, "gone", "ok"),
+            ("GET /open/a%2Fb", slash, "admin", "400"),
+        ] {
+            let got = judged(&policy, request, needs, scope);
+            assert_eq!(got, expected, "{request} for {scope}");
+        }
+    }
+
+    #[test]
+    fn only_a_matched_public_route_needs_no_key() {
+        let policy = policy();
+        for (method, path, expected) in [
+            (Method::GET, "/open", false),
+            (Method::HEAD, "/open/x/y", false),
+            (Method::POST, "/open", true),
+            (Method::GET, "/open/", true),
+            (Method::GET, "/shut", true),
+            (Method::GET, "/full", true),
+            (Method::GET, "/nowhere", true),
+            (Method::GET, "/apikeys", true),
+        ] {
+            let query = Query {
+                method: &method,
+                host: None,
+                path,
+            };
+            let routed = policy.routed(query, Exceptions::NONE);
+            assert_eq!(routed.needs_key(), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_permitted_request_holds_the_route_that_was_matched() {
+        let policy = policy();
+        let query = Query {
+            method: &Method::GET,
+            host: None,
+            path: "/open/x",
+        };
+        let routed = policy.routed(query, Exceptions::NONE);
+        assert_eq!(&*routed.route(&policy).unwrap().template, "/open/{*rest}");
+        let permitted = policy.permit(routed, Identity::Anonymous).ok().unwrap();
+        assert_eq!(&*permitted.route(&policy).template, "/open/{*rest}");
+        assert!(permitted.principal().is_none());
+    }
+
+    #[test]
+    #[should_panic(expected = "one snapshot")]
+    fn a_proof_is_not_read_against_another_policy() {
+        let (one, other) = (
+            compile(routes(&[("", "/x", "public")])),
+            compile(routes(&[("", "/x", "public")])),
+        );
+        let query = Query {
+            method: &Method::GET,
+            host: None,
+            path: "/x",
+        };
+        let routed = one.unwrap().routed(query, Exceptions::NONE);
+        let _ = other.unwrap().permit(routed, Identity::Anonymous);
+    }
+}

@@ -114,6 +114,25 @@ impl PolicyError {
         }
     }
 
+    /// Whether it is said of one path, so that each of the file's prefixes has it again.
+    pub(super) fn is_about_a_path(&self) -> bool {
+        use PolicyError as E;
+        match self {
+            E::Pattern { .. }
+            | E::NeedsException { .. }
+            | E::Conflict { .. }
+            | E::Unreachable { .. }
+            | E::UnderManagement { .. } => true,
+            E::NoPath { .. }
+            | E::NoMethod { .. }
+            | E::Method { .. }
+            | E::NoScope { .. }
+            | E::UndeclaredScope { .. }
+            | E::ManagementPath { .. }
+            | E::ManagementOverlap { .. } => false,
+        }
+    }
+
     /// The other place, where two are involved.
     pub fn other_place(&self) -> Option<&Place> {
         use PolicyError as E;

@@ -261,3 +261,115 @@ fn admits_more(broad: &Access, narrow: &Access) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{compile, routes};
+    use super::*;
+
+    fn warned(rows: &[(&str, &str, &str)], host_of_first: Option<&str>) -> Vec<String> {
+        let mut specs = routes(rows);
+        specs[0].host = host_of_first.map(|host| HostPattern::parse(host).unwrap());
+        let policy = compile(specs).unwrap();
+        let shown = policy.warnings().iter().map(|warning| match warning {
+            PolicyWarning::WidensByFallingThrough {
+                methods,
+                place,
+                other,
+                ..
+            } => {
+                let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+                format!("{} {}: {}", place.line, other.line, names.join(" "))
+            }
+            PolicyWarning::NotAllCompared { place } => format!("{}: stopped", place.line),
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn falling_through_to_a_route_that_lets_in_more_is_worth_a_warning() {
+        let rest = "HEAD POST PUT PATCH DELETE OPTIONS";
+        let all_but_delete = "GET HEAD POST PUT PATCH OPTIONS";
+        let none: &[&str] = &[];
+        for (rows, expected) in [
+            // The example of the policy page: what falls through needs more.
+            (
+                &[("POST", "/v3/users", "auth"), ("", "/v3/{*rest}", "full")][..],
+                none,
+            ),
+            (
+                &[("DELETE", "/u/{id}", "admin"), ("", "/u/{*rest}", "auth")],
+                &[&format!("1 2: {all_but_delete}")],
+            ),
+            (
+                &[("DELETE", "/u/{id}", "admin"), ("", "/{*rest}", "public")],
+                &[&format!("1 2: {all_but_delete}")],
+            ),
+            (
+                &[("DELETE", "/u", "deny"), ("", "/{x}", "admin")],
+                &[&format!("1 2: {all_but_delete}")],
+            ),
+            (
+                &[("DELETE", "/u", "auth"), ("PUT", "/{x}", "other")],
+                &["1 2: PUT"],
+            ),
+            (
+                &[("DELETE", "/u", "admin"), ("PURGE", "/{x}", "auth")],
+                &["1 2: PURGE"],
+            ),
+            (&[("DELETE", "/u", "public"), ("", "/{x}", "auth")], none),
+            (&[("DELETE", "/u", "auth"), ("", "/{x}", "deny")], none),
+            (&[("", "/u", "admin"), ("", "/{x}", "public")], none),
+            // HEAD goes with GET.
+            (&[("GET", "/u", "admin"), ("GET", "/{x}", "public")], none),
+            (
+                &[("HEAD", "/u", "admin"), ("GET", "/{x}", "public")],
+                &["1 2: GET"],
+            ),
+            // What is between takes it.
+            (
+                &[
+                    ("DELETE", "/u/a", "admin"),
+                    ("", "/u/{x}", "admin"),
+                    ("", "/{*rest}", "public"),
+                ],
+                none,
+            ),
+            // Only for some values of a param.
+            (
+                &[("POST", "/a/{x}", "admin"), ("GET", "/{y}/b", "public")],
+                &["1 2: GET HEAD"],
+            ),
+            // Nothing in common.
+            (
+                &[("POST", "/a/{x}", "admin"), ("", "/b/{*rest}", "public")],
+                none,
+            ),
+            // The tail is broader, so requests for it do not fall to `/users`.
+            (
+                &[("POST", "/{*rest}", "admin"), ("GET", "/users", "public")],
+                none,
+            ),
+            // Tail over tail.
+            (
+                &[
+                    ("GET", "/admin/{*rest}", "admin"),
+                    ("", "/{*rest}", "public"),
+                ],
+                &[&format!("1 2: {}", &rest[5..])],
+            ),
+        ] {
+            assert_eq!(warned(rows, None), expected, "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn a_route_of_a_host_falls_to_routes_of_broader_hosts() {
+        let rows = [("POST", "/a/{x}", "admin"), ("GET", "/a/{*rest}", "public")];
+        for host in ["api.example.com", "*.example.com"] {
+            assert_eq!(warned(&rows, Some(host)), ["1 2: GET HEAD"], "{host}");
+        }
+        let rows = [("GET", "/a/{*rest}", "public"), ("POST", "/a/{x}", "admin")];
+        assert_eq!(warned(&rows, Some("api.example.com")), Vec::<String>::new());
+    }
+}
