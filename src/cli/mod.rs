@@ -1,3 +1,5 @@
 //! (to be written)
 
+pub mod check;
+pub mod init;
 pub mod keys;

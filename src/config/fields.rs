@@ -6,7 +6,7 @@
 //! in the end if the desk holds an error.
 
 use super::problem::{Problem, Severity};
-use super::source::Source;
+use super::source::{Excerpt, Source};
 use super::syntax::Broken;
 use crate::policy::Place;
 use std::fmt::Display;
@@ -35,20 +35,21 @@ impl Desk {
         self.problems.iter().any(|p| p.severity == Severity::Error)
     }
 
+    /// The line of a place, if its file was read.
+    pub(super) fn excerpt(&self, place: &Place) -> Option<Excerpt> {
+        let source = self.sources.iter().find(|s| s.file == place.file)?;
+        source.excerpt(place)
+    }
+
     /// All problems in the order of files and lines, each with its line.
-    pub(super) fn into_problems(self) -> Vec<Problem> {
-        let Desk {
-            sources,
-            mut problems,
-        } = self;
-        let rank = |place: &Place| sources.iter().position(|s| s.file == place.file);
+    pub(super) fn into_problems(mut self) -> Vec<Problem> {
+        let mut problems = std::mem::take(&mut self.problems);
+        let rank = |place: &Place| self.sources.iter().position(|s| s.file == place.file);
         problems.sort_by_key(|p| (rank(&p.place), p.place.span.start, p.severity));
         problems.dedup_by(|b, a| a.place == b.place && a.message == b.message);
         for problem in &mut problems {
             if problem.excerpt.is_none() {
-                problem.excerpt = rank(&problem.place)
-                    .map(|i| &sources[i])
-                    .and_then(|source| source.excerpt(&problem.place));
+                problem.excerpt = self.excerpt(&problem.place);
             }
         }
         problems

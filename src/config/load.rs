@@ -7,11 +7,11 @@
 use super::compile;
 use super::fields::{Desk, File, Item, Table};
 use super::files::{Disk, FileSet, is_pattern, resolve};
-use super::problem::{Problem, Problems};
+use super::problem::{Problem, Problems, Severity};
 use super::routes::{self, Context, Rules, Shared};
 use super::secret::{SecretReader, Secrets};
 use super::settings::{Cold, Hot, KeySettings};
-use super::source::{self, ReadError, Source};
+use super::source::{self, Excerpt, ReadError, Source};
 use super::syntax::{self, Broken};
 use super::{process, upstreams};
 use crate::key::{Authority, Reveal, ScopeName};
@@ -52,7 +52,29 @@ pub struct Loaded {
     /// Tables `[[routes]]` and `[[expect]]`.
     pub routes: usize,
     pub expectations: usize,
+    /// Where the key store is named, for problems with it that show only when it is opened.
+    pub store_spot: Spot,
+    /// Where the master secret's file is named, likewise.
+    pub secret_spot: Spot,
     pub(super) mark: Mark,
+}
+
+/// A place in a configuration that was read, with its line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Spot {
+    place: Place,
+    excerpt: Option<Excerpt>,
+}
+
+impl Spot {
+    /// A problem at this place.
+    pub fn problem(&self, severity: Severity, message: impl Into<String>) -> Problem {
+        Problem {
+            severity,
+            excerpt: self.excerpt.clone(),
+            ..Problem::error(self.place.clone(), message)
+        }
+    }
 }
 
 /// What was read, secrets included, as one value: two readings with the same mark would come out the same. Never shown.
@@ -121,9 +143,14 @@ fn read_from(disk: &Disk, main_file: &Path, secrets: Secrets) -> Reading {
     } = reader;
     let mark = Mark(mark.finalize());
     let failed = desk.has_errors();
+    let spot = |place: &Place| Spot {
+        place: place.clone(),
+        excerpt: desk.excerpt(place),
+    };
+    let spots = loaded.as_ref().map(|p| (spot(&p.store), spot(&p.secret)));
     let problems = desk.into_problems();
-    let outcome = match loaded {
-        Some(parts) if !failed => Ok(Loaded {
+    let outcome = match loaded.zip(spots) {
+        Some((parts, (store_spot, secret_spot))) if !failed => Ok(Loaded {
             cold: parts.cold,
             hot: parts.hot,
             hash: hash.finalize().to_hex().to_string(),
@@ -131,6 +158,8 @@ fn read_from(disk: &Disk, main_file: &Path, secrets: Secrets) -> Reading {
             warnings: problems,
             routes: parts.routes,
             expectations: parts.expectations,
+            store_spot,
+            secret_spot,
             mark,
         }),
         _ => Err(Problems(problems)),
@@ -147,6 +176,8 @@ struct Parts {
     hot: Hot,
     routes: usize,
     expectations: usize,
+    store: Place,
+    secret: Place,
 }
 
 struct Reader<'d> {
@@ -220,7 +251,8 @@ impl Reader<'_> {
         let document = self.main_text(path)?;
         let tree = DeTable::parse_recoverable(&document.text).0;
         let mut root = Table::root(document.file(), tree.get_ref());
-        Some(process::keys(&mut root, &self.folder, &mut self.desk))
+        let keys = process::keys(&mut root, &self.folder, &mut self.desk);
+        Some((keys.settings, keys.reveal))
     }
 
     fn main(&mut self, path: &Path) -> Option<Parts> {
@@ -254,7 +286,7 @@ impl Reader<'_> {
     fn meaning(&mut self, mut root: Table<'_>, mut included: Vec<Table<'_>>) -> Option<Parts> {
         let listeners = process::listeners(&mut root, &mut self.desk);
         let log = process::log(&mut root, &mut self.desk);
-        let (keys, reveal) = process::keys(&mut root, &self.folder, &mut self.desk);
+        let keys = process::keys(&mut root, &self.folder, &mut self.desk);
         let management = process::management(&mut root, &mut self.desk);
         let timeouts = process::timeouts(&mut root, &mut self.desk);
         let limits = process::limits(&mut root, &mut self.desk);
@@ -344,11 +376,11 @@ impl Reader<'_> {
                 trusted_proxies: listeners.trusted_proxies,
                 underscores: listeners.underscores,
                 admin: listeners.admin,
-                keys,
+                keys: keys.settings,
             },
             hot: Hot {
                 log,
-                reveal,
+                reveal: keys.reveal,
                 timeouts,
                 limits,
                 cors,
@@ -359,6 +391,8 @@ impl Reader<'_> {
             },
             routes,
             expectations,
+            store: keys.store_place,
+            secret: keys.secret_place,
         })
     }
 

@@ -35,7 +35,7 @@ mod value;
 
 pub use files::{FileSet, Look};
 pub use live::{Live, ReloadStatus};
-pub use load::{Loaded, load, load_keys, load_texts};
+pub use load::{Loaded, Spot, load, load_keys, load_texts};
 pub use problem::{Problem, Problems, Severity};
 pub use secret::Secrets;
 pub use settings::{
@@ -44,3 +44,11 @@ pub use settings::{
     Underscores, UpstreamServer, UpstreamSettings,
 };
 pub use source::Excerpt;
+
+/// Whether this is a server of an upstream, `http://host:port`; else a sentence that says what was expected.
+///
+/// # Errors
+/// When it is not.
+pub fn check_server(text: &str) -> Result<(), String> {
+    value::server(text).map(drop).map_err(|e| e.to_string())
+}

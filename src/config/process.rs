@@ -217,33 +217,51 @@ pub(super) fn log(root: &mut Table<'_>, desk: &mut Desk) -> LogSettings {
     log
 }
 
-/// `[keys]`: what is cold of it, and `reveal`.
-pub(super) fn keys(root: &mut Table<'_>, folder: &Path, desk: &mut Desk) -> (KeySettings, Reveal) {
-    let mut keys = KeySettings {
-        header: HeaderName::from_static("apikey"),
-        store: absolute(folder, "data/keygate.db"),
-        secret: absolute(folder, "secret/master"),
+/// `[keys]`: what is cold of it, `reveal`, and where the two files are named.
+pub(super) struct Keys {
+    pub(super) settings: KeySettings,
+    pub(super) reveal: Reveal,
+    pub(super) store_place: Place,
+    pub(super) secret_place: Place,
+}
+
+pub(super) fn keys(root: &mut Table<'_>, folder: &Path, desk: &mut Desk) -> Keys {
+    let mut keys = Keys {
+        settings: KeySettings {
+            header: HeaderName::from_static("apikey"),
+            store: absolute(folder, "data/keygate.db"),
+            secret: absolute(folder, "secret/master"),
+        },
+        reveal: Reveal::Always,
+        store_place: root.place(),
+        secret_place: root.place(),
     };
-    let mut reveal = Reveal::Always;
     let Some(mut table) = table(root, "keys", desk) else {
-        return (keys, reveal);
+        return keys;
     };
+    keys.store_place = table.place();
+    keys.secret_place = table.place();
     if let Some(field) = table.field("header")
         && let Some(header) = field.parse(desk, "a header's name", key_header)
     {
-        keys.header = header;
+        keys.settings.header = header;
     }
     if let Some(field) = table.field("store") {
-        field.hide();
+        if !field.as_text().is_some_and(|t| t.starts_with("sqlite:")) {
+            // The address of a database holds a password.
+            field.hide();
+        }
+        keys.store_place = field.place();
         if let Some(path) = field.parse(desk, "\"sqlite:PATH\"", |t| {
             value::store(t).map(|p| absolute(folder, p))
         }) {
-            keys.store = path;
+            keys.settings.store = path;
         }
     }
     if let Some(field) = table.field("secret") {
         // Someone will write the secret itself here.
         field.hide();
+        keys.secret_place = field.place();
         if let Some(path) = field.parse(desk, "the path of a file", |t| {
             if t.is_empty() {
                 Err(Unreadable("expected the path of a file".to_owned()))
@@ -251,23 +269,23 @@ pub(super) fn keys(root: &mut Table<'_>, folder: &Path, desk: &mut Desk) -> (Key
                 Ok(absolute(folder, t))
             }
         }) {
-            keys.secret = path;
+            keys.settings.secret = path;
         }
     }
-    if keys.store == keys.secret {
+    if keys.settings.store == keys.settings.secret {
         table.missing(
             desk,
             "`keys.store` and `keys.secret` are the same file; expected two",
         );
     }
-    if let Some(found) = table
+    if let Some(reveal) = table
         .field("reveal")
         .and_then(|f| f.word(desk, &[("always", Reveal::Always), ("once", Reveal::Once)]))
     {
-        reveal = found;
+        keys.reveal = reveal;
     }
     table.finish(desk);
-    (keys, reveal)
+    keys
 }
 
 fn absolute(folder: &Path, path: &str) -> PathBuf {

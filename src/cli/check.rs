@@ -1,0 +1,289 @@
+//! `keygate check`: would `keygate run` start with these files, and if not, everything that stands in its way.
+//!
+//! It reads what `run` reads and changes nothing: the configuration, whole, with its expectations; the secrets that it
+//! names, unless told not to; the key store, read-only, if there is one. Problems go to standard error, each with its
+//! place; the last line says how it came out. Exit code 0, or 2 where there is an error.
+
+use crate::config::{self, Loaded, Problem, Problems, Secrets, Severity};
+use crate::store::{self, OpenMode, OpenOptions, Peek, StoreError};
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Arguments of `keygate check`.
+#[derive(clap::Args, Debug)]
+pub struct CheckArgs {
+    /// The main configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Check without the secrets: unset variables and missing secret files are no errors, the master secret is not read
+    #[arg(long)]
+    no_secrets: bool,
+}
+
+/// What was found out about the key store.
+enum Store {
+    /// There is none; `run` makes it.
+    None,
+    /// It can be used, and has so many keys.
+    Keys(u64),
+    /// It can be used, but not told how many keys it has.
+    Unfinished,
+    /// It cannot be used: see the problems.
+    Unusable,
+}
+
+/// Runs the command.
+pub fn run(args: CheckArgs) -> ExitCode {
+    let secrets = if args.no_secrets {
+        Secrets::Skipped
+    } else {
+        Secrets::Required
+    };
+    let (problems, verdict) = check(&args.config, secrets);
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let mut err = std::io::stderr().lock();
+    // If nobody reads what is written, nobody is left to tell.
+    for problem in &problems.0 {
+        let _ = write!(err, "{}", problem.render(colour));
+    }
+    match verdict {
+        Ok(summary) => {
+            let _ = writeln!(std::io::stdout().lock(), "{summary}");
+            ExitCode::SUCCESS
+        }
+        Err(summary) => {
+            let _ = writeln!(err, "{summary}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// All problems, and the last line: `Err` if one of them is an error.
+fn check(config: &Path, secrets: Secrets) -> (Problems, Result<String, String>) {
+    let (problems, good) = match config::load(config, secrets) {
+        Err(problems) => (problems, None),
+        Ok(mut loaded) => {
+            let mut problems = std::mem::take(&mut loaded.warnings);
+            let store = look_into_store(&loaded, secrets, &mut problems);
+            (Problems(problems), Some((loaded, store)))
+        }
+    };
+    let verdict = match (problems.count(), good) {
+        ((0, warnings), Some((loaded, store))) => Ok(summary(&loaded, &store, warnings)),
+        ((errors, warnings), _) => Err(format!(
+            "{}: {}, {}",
+            config.display(),
+            counted(errors, "error"),
+            counted(warnings, "warning")
+        )),
+    };
+    (problems, verdict)
+}
+
+/// One line for a configuration that is fine.
+fn summary(loaded: &Loaded, store: &Store, warnings: usize) -> String {
+    let mut parts = vec![
+        counted(loaded.routes, "route"),
+        counted(loaded.hot.upstreams.len(), "upstream"),
+        format!("{} held", counted(loaded.expectations, "expectation")),
+        match store {
+            Store::Keys(keys) => counted(usize::try_from(*keys).unwrap_or(usize::MAX), "key"),
+            Store::None => "no key store yet".to_owned(),
+            Store::Unfinished | Store::Unusable => "keys not counted".to_owned(),
+        },
+    ];
+    if warnings > 0 {
+        parts.push(counted(warnings, "warning"));
+    }
+    format!("ok: {}", parts.join(", "))
+}
+
+fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
+/// Opens the store as far as that changes nothing, and adds what is wrong with it.
+fn look_into_store(loaded: &Loaded, secrets: Secrets, problems: &mut Vec<Problem>) -> Store {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let message = format!("the key store cannot be looked into: {error}");
+            problems.push(loaded.store_spot.problem(Severity::Error, message));
+            return Store::Unusable;
+        }
+    };
+    match runtime.block_on(open(loaded, secrets)) {
+        Ok(peek) => Store::Keys(peek.keys),
+        Err(StoreError::Missing { .. }) => Store::None,
+        Err(error @ (StoreError::Unfinished { .. } | StoreError::Older { .. })) => {
+            let message = error.to_string();
+            problems.push(loaded.store_spot.problem(Severity::Warning, message));
+            Store::Unfinished
+        }
+        Err(error) => {
+            let spot = if is_about_secret(&error) {
+                &loaded.secret_spot
+            } else {
+                &loaded.store_spot
+            };
+            problems.push(spot.problem(Severity::Error, error.to_string()));
+            Store::Unusable
+        }
+    }
+}
+
+async fn open(loaded: &Loaded, secrets: Secrets) -> Result<Peek, StoreError> {
+    let keys = &loaded.cold.keys;
+    if secrets == Secrets::Required {
+        let store = store::open(OpenOptions {
+            path: keys.store.clone(),
+            secret_file: keys.secret.clone(),
+            secret_env: store::secret_from_env(),
+            mode: OpenMode::ReadOnly,
+        })
+        .await?;
+        store.close().await;
+    }
+    store::peek(&keys.store).await
+}
+
+fn is_about_secret(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::SecretDoubled { .. }
+            | StoreError::SecretMissing { .. }
+            | StoreError::SecretWrong { .. }
+            | StoreError::SecretWithoutStore { .. }
+            | StoreError::SecretOpen { .. }
+            | StoreError::SecretMalformed { .. }
+            | StoreError::SecretFile { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{Actor, Command, KeyName, NewKey, Origin, Reveal, ScopeName};
+    use std::fs;
+
+    const GOOD: &str = "[upstreams.a]\nservers = [\"http://a\"]\nheaders.set = { k = \"${env:KEYGATE_TEST_IS_NEVER_SET}\" }\n[scopes]\nfullAccess = []\n[defaults]\nupstream = \"a\"\n[[routes]]\npath = \"/a\"\nscope = \"fullAccess\"\n[[expect]]\nrequest = \"GET /a\"\nallow = [\"fullAccess\"]\n";
+
+    fn folder(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("keygate.toml");
+        fs::write(&main, text).unwrap();
+        (folder, main)
+    }
+
+    fn make_store(folder: &Path) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let store = store::open(OpenOptions {
+                path: folder.join("data/keygate.db"),
+                secret_file: folder.join("secret/master"),
+                secret_env: None,
+                mode: OpenMode::CreateOrMigrate,
+            })
+            .await
+            .unwrap();
+            let key = NewKey {
+                name: KeyName::parse("a").unwrap(),
+                scope: ScopeName::parse("fullAccess").unwrap(),
+                enabled: true,
+                expires_at: None,
+                brought: None,
+                if_absent: false,
+            };
+            let origin = Origin {
+                actor: Actor::Operator,
+                client: None,
+                request_id: None,
+            };
+            let made = store.execute(Command::Create(key), origin, Reveal::Always);
+            assert!(made.await.is_ok());
+            store.close().await;
+        });
+    }
+
+    #[test]
+    fn a_good_configuration_is_summed_up_and_no_file_is_made() {
+        let (folder, main) = folder(&GOOD.replace("${env:KEYGATE_TEST_IS_NEVER_SET}", "x"));
+        let (problems, verdict) = check(&main, Secrets::Required);
+        assert_eq!(problems.0, []);
+        assert_eq!(
+            verdict,
+            Ok("ok: 1 route, 1 upstream, 1 expectation held, no key store yet".into())
+        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        make_store(folder.path());
+        let (_, verdict) = check(&main, Secrets::Required);
+        assert_eq!(
+            verdict,
+            Ok("ok: 1 route, 1 upstream, 1 expectation held, 1 key".into())
+        );
+        assert_eq!(fs::read_dir(folder.path().join("data")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn without_secrets_neither_the_environment_nor_the_master_secret_is_asked_for() {
+        let (folder, main) = folder(GOOD);
+        let (problems, verdict) = check(&main, Secrets::Required);
+        assert_eq!(problems.count(), (1, 0));
+        assert_eq!(
+            verdict,
+            Err(format!("{}: 1 error, 0 warnings", main.display()))
+        );
+        make_store(folder.path());
+        fs::remove_file(folder.path().join("secret/master")).unwrap();
+        let (problems, verdict) = check(&main, Secrets::Skipped);
+        assert_eq!(problems.0, []);
+        assert_eq!(
+            verdict,
+            Ok("ok: 1 route, 1 upstream, 1 expectation held, 1 key".into())
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_store_is_said_where_the_store_is_named() {
+        let text = GOOD.replace("${env:KEYGATE_TEST_IS_NEVER_SET}", "x");
+        let text = format!(
+            "{text}[keys]\nsecret = \"secret/master\"\nstore = \"sqlite:data/keygate.db\"\n"
+        );
+        let (folder, main) = folder(&text);
+        let said = || {
+            let (problems, _) = check(&main, Secrets::Required);
+            assert_eq!(problems.count(), (1, 0), "{problems}");
+            (problems.0[0].place.line, problems.0[0].message.clone())
+        };
+        make_store(folder.path());
+        let secret = folder.path().join("secret/master");
+        let kept = fs::read(&secret).unwrap();
+        fs::remove_file(&secret).unwrap();
+        let (line, message) = said();
+        assert_eq!(line, 15);
+        assert!(message.contains("is missing"), "{message}");
+        fs::write(&secret, kept).unwrap();
+        let (line, message) = said();
+        assert_eq!(line, 15);
+        assert!(message.contains("chmod 600"), "{message}");
+        fs::remove_file(&secret).unwrap();
+        fs::write(
+            folder.path().join("data/keygate.db"),
+            "no database, but long enough to be one".repeat(40),
+        )
+        .unwrap();
+        let (line, message) = said();
+        assert_eq!(line, 16);
+        assert!(message.contains("damaged"), "{message}");
+    }
+}
