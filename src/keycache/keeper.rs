@@ -141,8 +141,11 @@ impl Keeper {
                 _ = ticks.tick() => self.look_and_note().await,
             }
         };
-        if let Some((change, now)) = change {
-            self.bring_in(change, now).await?;
+        match change {
+            Some((change, now)) => self.bring_in(change, now).await?,
+            // Nothing to change, but the answer tells of what another process did just before: that is in force first.
+            None if key.record.revision > self.position.revision => self.look_and_note().await,
+            None => {}
         }
         Ok(key)
     }

@@ -1,6 +1,6 @@
 //! The feed: where the store is, what was changed after a revision, and everything at once.
 
-use super::row::{Reader, column, epoch, record_columns, revision};
+use super::row::{Reader, column, epoch, record_columns, record_line, revision};
 use crate::key::{KeyDigest, Revision};
 use crate::store::{Change, Changes, Epoch, Position, Sink};
 use sqlx::Row;
@@ -115,6 +115,10 @@ pub(super) async fn changes(
 }
 
 /// Hands over every key; inside one read transaction.
+///
+/// Every value of every row that sqlx hands over is an allocation of its own and every row a message between threads,
+/// which made up most of the time. So SQLite puts some thousand records into one text, a line each: no field can have
+/// a control character.
 pub(super) async fn load(
     connection: &mut SqliteConnection,
     opening: u32,
@@ -128,20 +132,21 @@ pub(super) async fn load(
     let mut reader = Reader::default();
     let mut after = i64::MIN;
     loop {
-        let rows = sqlx::query(concat!(
-            "SELECT ",
-            record_columns!(),
-            ", rowid FROM keys WHERE rowid > ? ORDER BY rowid LIMIT 4096"
+        let row = sqlx::query(concat!(
+            "SELECT max(row), group_concat(line, char(10)) FROM (SELECT rowid AS row, ",
+            record_line!(),
+            " AS line FROM keys WHERE rowid > ? ORDER BY rowid LIMIT 4096)"
         ))
         .bind(after)
-        .fetch_all(&mut *connection)
+        .fetch_one(&mut *connection)
         .await?;
-        let Some(last) = rows.last() else {
+        let Some(last) = row.try_get::<Option<i64>, _>(0)? else {
             return Ok(position);
         };
-        after = last.try_get_unchecked(8)?;
-        for row in &rows {
-            let (digest, record) = reader.record(row)?;
+        after = last;
+        let lines: &str = row.try_get(1)?;
+        for line in lines.split('\n') {
+            let (digest, record) = reader.record_of_line(line)?;
             sink.key(digest, record);
         }
     }

@@ -46,14 +46,14 @@ pub(super) struct Tuning {
     /// How long a lock of another process is waited for.
     pub busy_timeout: Duration,
     /// What time it is.
-    pub clock: fn() -> Timestamp,
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
         Tuning {
             busy_timeout: Duration::from_secs(5),
-            clock: Timestamp::now,
+            clock: Arc::new(Timestamp::now),
         }
     }
 }

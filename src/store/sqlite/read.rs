@@ -102,57 +102,47 @@ pub(super) async fn list(
     let offset = i64::try_from(offset).unwrap_or(i64::MAX);
 
     // Two forms, so that counting without a search is answered from an index alone.
-    let (count, rows) = match search {
+    let count: i64 = match &search {
         None => {
-            let count = sqlx::query_scalar(
+            sqlx::query_scalar(
                 "SELECT count(*) FROM keys WHERE (?1 IS NULL OR scope = ?1) \
                  AND (?2 IS NULL OR scope IN (SELECT value FROM json_each(?2)))",
             )
             .bind(scope)
             .bind(&visible)
             .fetch_one(&mut *connection)
-            .await?;
-            let rows: Vec<SqliteRow> = sqlx::query(concat!(
-                "SELECT ",
-                key_columns!(),
-                " FROM keys WHERE (?1 IS NULL OR scope = ?1) \
-                 AND (?2 IS NULL OR scope IN (SELECT value FROM json_each(?2))) \
-                 ORDER BY created_at DESC, revision DESC LIMIT ?3 OFFSET ?4"
-            ))
-            .bind(scope)
-            .bind(&visible)
-            .bind(size)
-            .bind(offset)
-            .fetch_all(&mut *connection)
-            .await?;
-            (count, rows)
+            .await?
         }
         Some(search) => {
-            let count: i64 = sqlx::query_scalar(
+            sqlx::query_scalar(
                 "SELECT count(*) FROM keys WHERE (?1 IS NULL OR scope = ?1) \
                  AND (?2 IS NULL OR scope IN (SELECT value FROM json_each(?2))) AND instr(name_lower, ?3) > 0",
             )
             .bind(scope)
             .bind(&visible)
-            .bind(&search)
+            .bind(search)
             .fetch_one(&mut *connection)
-            .await?;
-            let rows = sqlx::query(concat!(
-                "SELECT ",
-                key_columns!(),
-                " FROM keys WHERE (?1 IS NULL OR scope = ?1) \
-                 AND (?2 IS NULL OR scope IN (SELECT value FROM json_each(?2))) AND instr(name_lower, ?3) > 0 \
-                 ORDER BY created_at DESC, revision DESC LIMIT ?4 OFFSET ?5"
-            ))
-            .bind(scope)
-            .bind(&visible)
-            .bind(&search)
-            .bind(size)
-            .bind(offset)
-            .fetch_all(&mut *connection)
-            .await?;
-            (count, rows)
+            .await?
         }
+    };
+    let rows: Vec<SqliteRow> = if offset >= count {
+        Vec::new()
+    } else {
+        sqlx::query(concat!(
+            "SELECT ",
+            key_columns!(),
+            " FROM keys WHERE (?1 IS NULL OR scope = ?1) \
+             AND (?2 IS NULL OR scope IN (SELECT value FROM json_each(?2))) \
+             AND (?3 IS NULL OR instr(name_lower, ?3) > 0) \
+             ORDER BY created_at DESC, revision DESC LIMIT ?4 OFFSET ?5"
+        ))
+        .bind(scope)
+        .bind(&visible)
+        .bind(&search)
+        .bind(size)
+        .bind(offset)
+        .fetch_all(&mut *connection)
+        .await?
     };
     let mut reader = Reader::default();
     let keys = rows

@@ -16,6 +16,14 @@ macro_rules! record_columns {
     };
 }
 
+/// The same columns as one line of text, as [`Reader::record_of_line`] takes it: the digest in hexadecimal, fields
+/// parted by U+001F.
+macro_rules! record_line {
+    () => {
+        "concat_ws(char(31), id, hex(digest), name, scope, enabled, created_at, ifnull(expires_at, ''), revision)"
+    };
+}
+
 /// The columns of a key with what can be shown of it, in the order that [`Reader::key`] takes them.
 macro_rules! key_columns {
     () => {
@@ -23,7 +31,7 @@ macro_rules! key_columns {
     };
 }
 
-pub(super) use {key_columns, record_columns};
+pub(super) use {key_columns, record_columns, record_line};
 
 /// Reads rows; equal scopes come out as one.
 #[derive(Default)]
@@ -68,40 +76,87 @@ impl KeyRow {
     }
 }
 
+/// A record's fields before they are checked.
+struct Fields<'a> {
+    id: &'a str,
+    digest: Option<[u8; 32]>,
+    name: &'a str,
+    scope: &'a str,
+    enabled: bool,
+    created_at: i64,
+    expires_at: Option<i64>,
+    revision: i64,
+}
+
 impl Reader {
     /// A record, from [`record_columns`].
     ///
     /// # Errors
     /// When a field does not have its form: the row was not written by us.
     pub fn record(&mut self, row: &SqliteRow) -> Result<(KeyDigest, KeyRecord), sqlx::Error> {
-        let id: &str = row.try_get_unchecked(0)?;
-        let id = KeyId::from_str(id).map_err(|e| unreadable(id, e))?;
-        let wrong = |e: Box<dyn std::error::Error + Send + Sync>| unreadable(id.as_str(), e);
         let digest: &[u8] = row.try_get_unchecked(1)?;
-        let digest = digest
-            .try_into()
-            .map_err(|_| wrong("a digest has 32 bytes".into()))?;
-        let name: &str = row.try_get_unchecked(2)?;
-        let name = KeyName::parse(name).map_err(|e| wrong(e.into()))?;
-        let scope: &str = row.try_get_unchecked(3)?;
-        let scope = match self.scopes.get(scope) {
+        let fields = Fields {
+            id: row.try_get_unchecked(0)?,
+            digest: digest.try_into().ok(),
+            name: row.try_get_unchecked(2)?,
+            scope: row.try_get_unchecked(3)?,
+            enabled: row.try_get_unchecked::<i64, _>(4)? != 0,
+            created_at: row.try_get_unchecked(5)?,
+            expires_at: row.try_get_unchecked(6)?,
+            revision: row.try_get_unchecked(7)?,
+        };
+        self.checked(fields)
+    }
+
+    /// A record, from [`record_line`].
+    ///
+    /// # Errors
+    /// As [`Reader::record`].
+    pub fn record_of_line(&mut self, line: &str) -> Result<(KeyDigest, KeyRecord), sqlx::Error> {
+        let mut parts = line.split('\x1f');
+        let mut next = || parts.next().unwrap_or_default();
+        let id = next();
+        let number = |text: &str| text.parse::<i64>().map_err(|e| unreadable(id, e));
+        let fields = Fields {
+            id,
+            digest: digest_of_hex(next()),
+            name: next(),
+            scope: next(),
+            enabled: next() != "0",
+            created_at: number(next())?,
+            expires_at: match next() {
+                "" => None,
+                end => Some(number(end)?),
+            },
+            revision: number(next())?,
+        };
+        match parts.next() {
+            None => self.checked(fields),
+            Some(_) => Err(unreadable(id, "a field has a control character")),
+        }
+    }
+
+    fn checked(&mut self, fields: Fields<'_>) -> Result<(KeyDigest, KeyRecord), sqlx::Error> {
+        let id = KeyId::from_str(fields.id).map_err(|e| unreadable(fields.id, e))?;
+        let digest = fields
+            .digest
+            .ok_or_else(|| unreadable(fields.id, "a digest has 32 bytes"))?;
+        let scope = match self.scopes.get(fields.scope) {
             Some(known) => known.clone(),
             None => {
-                let new = ScopeName::parse(scope).map_err(|e| wrong(e.into()))?;
-                self.scopes.insert(scope.into(), new.clone());
+                let new = ScopeName::parse(fields.scope).map_err(|e| unreadable(fields.id, e))?;
+                self.scopes.insert(fields.scope.into(), new.clone());
                 new
             }
         };
         let record = KeyRecord {
             id,
-            enabled: row.try_get_unchecked::<i64, _>(4)? != 0,
-            name,
+            enabled: fields.enabled,
+            name: KeyName::parse(fields.name).map_err(|e| unreadable(fields.id, e))?,
             scope,
-            created_at: Timestamp::from_unix_seconds(row.try_get_unchecked(5)?),
-            expires_at: row
-                .try_get_unchecked::<Option<i64>, _>(6)?
-                .map(Timestamp::from_unix_seconds),
-            revision: revision(row.try_get_unchecked(7)?)?,
+            created_at: Timestamp::from_unix_seconds(fields.created_at),
+            expires_at: fields.expires_at.map(Timestamp::from_unix_seconds),
+            revision: revision(fields.revision)?,
         };
         Ok((KeyDigest::from_bytes(digest), record))
     }
@@ -119,6 +174,21 @@ impl Reader {
             sealed: row.try_get(9)?,
         })
     }
+}
+
+/// 32 bytes from 64 hexadecimal digits.
+fn digest_of_hex(text: &str) -> Option<[u8; 32]> {
+    let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    };
+    let mut bytes = [0u8; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
+        *byte = value(pair[0])? << 4 | value(pair[1])?;
+    }
+    Some(bytes)
 }
 
 /// A revision, as a column has it.
