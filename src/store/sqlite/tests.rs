@@ -350,7 +350,8 @@ mod opening {
         let wrong = "ab".repeat(32);
         let env = |text: &str| Some(Zeroizing::new(text.to_owned()));
         type Expected = fn(&StoreError) -> bool;
-        let rows: [(&str, Option<&str>, Option<&str>, Option<Expected>); 8] = [
+        type Row<'a> = (&'a str, Option<&'a str>, Option<&'a str>, Option<Expected>);
+        let rows: [Row<'_>; 8] = [
             ("the right file", Some(&right), None, None),
             ("the right text", None, Some(&right), None),
             (
