@@ -3,6 +3,7 @@
 //! keygate: an API-key gateway.
 
 pub mod clock;
+pub mod deadline;
 pub mod http;
 pub mod key;
 

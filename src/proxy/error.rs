@@ -1,0 +1,41 @@
+//! Why a request was not answered by its upstream.
+
+use crate::deadline::Wait;
+use crate::upstream::ConnectError;
+
+/// Why a request was not answered by its upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    #[error("no server of the upstream can be reached")]
+    Connect(#[source] ConnectError),
+    #[error("the upstream did not accept a connection in time")]
+    ConnectTimeout,
+    #[error("the upstream did not answer in time")]
+    ResponseTimeout,
+    #[error("the connection to the upstream broke before its answer")]
+    BrokenOff(#[source] hyper::Error),
+    #[error("the upstream's answer is not HTTP/1.1")]
+    Nonsense(#[source] hyper::Error),
+    #[error("the upstream switched protocols unasked")]
+    UnaskedUpgrade,
+    #[error("the request's body is larger than the limit")]
+    BodyTooLarge,
+    #[error("the request's body did not progress in time")]
+    BodyTooSlow,
+    #[error("the client broke off its request's body")]
+    ClientGone,
+    #[error("the rewritten target is not a valid one")]
+    Target,
+}
+
+impl From<Wait> for ForwardError {
+    /// What it means that this was waited for too long.
+    fn from(wait: Wait) -> Self {
+        match wait {
+            Wait::RequestBody => ForwardError::BodyTooSlow,
+            Wait::Connect => ForwardError::ConnectTimeout,
+            Wait::Response | Wait::Stream => ForwardError::ResponseTimeout,
+            Wait::Head | Wait::Idle | Wait::ClientWrite | Wait::Linger => ForwardError::ClientGone,
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! One request up, one answer down.
+
+use super::rewrite::{self, Framing};
+use super::{BodyFault, BodyState, ForwardError, RequestBody, ResponseBody};
+use crate::config::{HostRule, Timeouts, UpstreamSettings};
+use crate::deadline::{Deadline, Wait};
+use crate::http::headers::{has_token, sanitize_response};
+use crate::http::{Admitted, RequestId, forwarded};
+use crate::key::KeyRecord;
+use crate::policy::RouteSettings;
+use crate::upstream::{Choice, Lease, Upstream};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, header};
+use http_body::Body;
+use hyper::body::Incoming;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// What is to be forwarded, with everything that was decided about it.
+pub struct Order<'a> {
+    /// The canonical request.
+    pub admitted: &'a Admitted,
+    /// The matched route's own settings.
+    pub route: &'a RouteSettings,
+    /// The upstream's settings.
+    pub upstream: &'a UpstreamSettings,
+    /// The key that was used; `None` on a public route.
+    pub key: Option<&'a KeyRecord>,
+    /// Who sent it.
+    pub client: &'a forwarded::Client,
+    /// Its id.
+    pub request_id: &'a RequestId,
+    /// The header that carried the key.
+    pub key_header: &'a HeaderName,
+    /// The deadlines in force, route's and upstream's own included.
+    pub timeouts: Timeouts,
+    /// Most bytes of its body.
+    pub body_bytes: u64,
+    /// Where its waiting is noted.
+    pub deadline: &'a Deadline,
+    /// How far its body is.
+    pub body_state: &'a Rc<BodyState>,
+}
+
+/// Sends the request and gives the answer as soon as its head is there.
+///
+/// # Errors
+/// When there is no answer, with the reason. Nothing of the request is in an error.
+pub async fn forward(
+    order: Order<'_>,
+    upstream: &Upstream<RequestBody>,
+    mut headers: HeaderMap,
+    incoming: Incoming,
+) -> Result<Response<ResponseBody>, ForwardError> {
+    let framing = framing_of(&headers, &incoming);
+    let has_body = !incoming.is_end_stream();
+    let uri = rewrite::target(order.admitted, order.route)?;
+    rewrite::headers(&mut headers, &order, framing);
+    let body = if has_body {
+        RequestBody::streaming(
+            incoming,
+            Rc::clone(order.body_state),
+            order.body_bytes,
+            order.deadline.clone(),
+            order.timeouts.body,
+            order.timeouts.response,
+        )
+    } else {
+        RequestBody::empty()
+    };
+    let mut request = Request::new(body);
+    *request.method_mut() = order.admitted.method().clone();
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    let deadline = order.deadline.clone();
+    Within {
+        inner: pin!(send(&order, upstream, request, has_body)),
+        deadline,
+    }
+    .await
+}
+
+/// How the client framed its body. hyper's own `GET` with a body of unknown length would lose it: said here, always.
+fn framing_of(headers: &HeaderMap, incoming: &Incoming) -> Framing {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        Framing::Chunked
+    } else if headers.contains_key(header::CONTENT_LENGTH) {
+        match incoming.size_hint().exact() {
+            Some(bytes) => Framing::Length(bytes),
+            None => Framing::Chunked,
+        }
+    } else {
+        Framing::None
+    }
+}
+
+async fn send(
+    order: &Order<'_>,
+    upstream: &Upstream<RequestBody>,
+    mut request: Request<RequestBody>,
+    has_body: bool,
+) -> Result<Response<ResponseBody>, ForwardError> {
+    let replayable = !has_body && is_idempotent(order.admitted.method());
+    let mut choice = Choice::Any;
+    loop {
+        order.deadline.arm(Wait::Connect, order.timeouts.connect);
+        let mut lease = upstream
+            .lease(choice)
+            .await
+            .map_err(ForwardError::Connect)?;
+        if order.upstream.host == HostRule::Upstream {
+            let authority = lease.server().authority.clone();
+            request.headers_mut().insert(header::HOST, authority);
+        }
+        // A request that must not be sent twice is not sent on a connection that the upstream has left.
+        if lease.used() && !replayable && !lease.is_quiet() {
+            continue;
+        }
+        let copy = (lease.used() && replayable).then(|| head_of(&request));
+        order.deadline.arm(Wait::Response, order.timeouts.response);
+        let error = match lease.sender().try_send_request(request).await {
+            Ok(response) => return answer(order, lease, response, has_body),
+            Err(mut error) => match error.take_message() {
+                // Never sent: the connection ended between the pool's look and ours.
+                Some(unsent) if lease.used() => {
+                    request = unsent;
+                    choice = Choice::New;
+                    continue;
+                }
+                _ => error.into_error(),
+            },
+        };
+        match copy {
+            // Sent on an old connection that ended without a byte of answer: the upstream had closed it.
+            Some(again) if ended_unanswered(&error) => {
+                request = again;
+                choice = Choice::New;
+            }
+            _ => return Err(failure(order, error)),
+        }
+    }
+}
+
+/// RFC 9110, section 9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS
+    )
+}
+
+fn ended_unanswered(error: &hyper::Error) -> bool {
+    error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_reset(error)
+}
+
+fn is_reset(error: &hyper::Error) -> bool {
+    use std::error::Error;
+    use std::io::ErrorKind;
+    error
+        .source()
+        .and_then(|source| source.downcast_ref::<std::io::Error>())
+        .is_some_and(|io| {
+            matches!(
+                io.kind(),
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
+            )
+        })
+}
+
+fn head_of(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = Uri::clone(request.uri());
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+fn failure(order: &Order<'_>, error: hyper::Error) -> ForwardError {
+    match order.body_state.fault() {
+        Some(BodyFault::TooLarge) => ForwardError::BodyTooLarge,
+        Some(BodyFault::ClientGone) => ForwardError::ClientGone,
+        None if error.is_parse() => ForwardError::Nonsense(error),
+        None => ForwardError::BrokenOff(error),
+    }
+}
+
+fn answer(
+    order: &Order<'_>,
+    lease: Lease<RequestBody>,
+    response: Response<Incoming>,
+    has_body: bool,
+) -> Result<Response<ResponseBody>, ForwardError> {
+    order.deadline.disarm();
+    let (mut head, incoming) = response.into_parts();
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(ForwardError::UnaskedUpgrade);
+    }
+    let stays = !has_token(&head.headers, &header::CONNECTION, "close");
+    let keep = keep_alive_timeout(&head.headers);
+    sanitize_response(&mut head.headers);
+    let body = ResponseBody::new(
+        incoming,
+        stays.then_some(lease),
+        keep,
+        has_body.then(|| Rc::clone(order.body_state)),
+        order.deadline.clone(),
+        order.timeouts.stream,
+    );
+    Ok(Response::from_parts(head, body))
+}
+
+/// `Keep-Alive: timeout=5`: how long the server keeps the connection.
+fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers
+        .get(HeaderName::from_static("keep-alive"))?
+        .to_str()
+        .ok()?;
+    value.split(',').find_map(|part| {
+        let seconds = part.trim().strip_prefix("timeout=")?.parse().ok()?;
+        Some(Duration::from_secs(seconds))
+    })
+}
+
+/// Ends a future with the deadline that fired while it waited.
+struct Within<'f, F> {
+    inner: Pin<&'f mut F>,
+    deadline: Deadline,
+}
+
+impl<T, F: Future<Output = Result<T, ForwardError>>> Future for Within<'_, F> {
+    type Output = Result<T, ForwardError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.inner.as_mut().poll(cx) {
+            Poll::Pending => match self.deadline.fired() {
+                Some(wait) => Poll::Ready(Err(wait.into())),
+                None => Poll::Pending,
+            },
+            ready => ready,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The head that goes up: canonical target, surviving headers, then keygate's own.
+
+use super::ForwardError;
+use super::forward::Order;
+use crate::config::HostRule;
+use crate::http::headers::{encode_name, sanitize_request};
+use crate::http::{Admitted, forwarded};
+use crate::policy::RouteSettings;
+use bytes::BufMut;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+
+const KEY_ID: HeaderName = HeaderName::from_static("x-keygate-key-id");
+const KEY_NAME: HeaderName = HeaderName::from_static("x-keygate-key-name");
+const SCOPE: HeaderName = HeaderName::from_static("x-keygate-scope");
+/// The header that carries a request's id, both ways.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How a body goes up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Framing {
+    /// No body, and the client did not say that it has none.
+    None,
+    /// A body of this many bytes, which may be 0.
+    Length(u64),
+    /// A body of unknown length.
+    Chunked,
+}
+
+/// The target that the upstream is sent: what was matched, with the route's prefixes taken off and put on.
+pub(super) fn target(admitted: &Admitted, settings: &RouteSettings) -> Result<Uri, ForwardError> {
+    if settings.strip_prefix.is_none() && settings.add_prefix.is_none() {
+        return Ok(Uri::from(admitted.path_and_query().clone()));
+    }
+    let path = admitted.path();
+    let stripped = settings
+        .strip_prefix
+        .as_deref()
+        .and_then(|prefix| path.strip_prefix(prefix))
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        .unwrap_or(path);
+    let added = settings.add_prefix.as_deref().unwrap_or("");
+    let mut text = Vec::with_capacity(admitted.path_and_query().as_str().len() + added.len() + 1);
+    text.put_slice(added.as_bytes());
+    text.put_slice(stripped.as_bytes());
+    if text.is_empty() {
+        text.put_u8(b'/');
+    }
+    if let Some(query) = admitted.query() {
+        text.put_u8(b'?');
+        text.put_slice(query.as_bytes());
+    }
+    PathAndQuery::from_maybe_shared(bytes::Bytes::from(text))
+        .map(Uri::from)
+        .map_err(|_| ForwardError::Target)
+}
+
+/// The headers that the upstream is sent, but for `Host` where that is the chosen server's own.
+pub(super) fn headers(headers: &mut HeaderMap, order: &Order<'_>, framing: Framing) {
+    sanitize_request(headers, order.key_header);
+    match framing {
+        Framing::None => {}
+        Framing::Length(bytes) => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+        }
+        Framing::Chunked => {
+            headers.insert(
+                header::TRANSFER_ENCODING,
+                HeaderValue::from_static("chunked"),
+            );
+        }
+    }
+    match &order.upstream.host {
+        HostRule::Upstream => {}
+        HostRule::Client => {
+            headers.insert(header::HOST, order.admitted.host_header().clone());
+        }
+        HostRule::Name(name) => {
+            headers.insert(header::HOST, name.clone());
+        }
+    }
+    headers.insert(forwarded::FOR, order.client.chain.clone());
+    headers.insert(forwarded::PROTO, order.client.proto.clone());
+    headers.insert(forwarded::HOST, order.admitted.host_header().clone());
+    headers.append(header::VIA, HeaderValue::from_static("1.1 keygate"));
+    headers.insert(REQUEST_ID, order.request_id.header().clone());
+    if let Some(key) = order.key {
+        let plain = |text: &str| {
+            HeaderValue::from_str(text).expect("ids and scope names are visible ASCII")
+        };
+        headers.insert(KEY_ID, plain(key.id.as_str()));
+        headers.insert(KEY_NAME, encode_name(key.name.as_str()));
+        headers.insert(SCOPE, plain(key.scope.as_str()));
+    }
+    for (name, value) in &order.upstream.set {
+        headers.insert(name, value.clone());
+    }
+}

@@ -1,0 +1,341 @@
+//! One worker's connections, by server.
+
+use super::connect::{ConnectError, connect};
+use super::io::{Probe, UpstreamIo};
+use crate::config::{UpstreamServer, UpstreamSettings};
+use crate::deadline::Sweeper;
+use bytes::Bytes;
+use http_body::Body;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An idle connection is not used again after this long: most servers close theirs after a minute or more, and a
+/// server that says otherwise in `Keep-Alive: timeout=` is believed.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Most idle connections to one server.
+const IDLE_MAX: usize = 1024;
+
+/// Counters of one worker's pools, since its start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PoolStats {
+    /// Connections made.
+    pub opened: u64,
+    /// Connections that could not be made.
+    pub failed: u64,
+    /// Requests sent on a connection that had served one before.
+    pub reused: u64,
+    /// Connections open now.
+    pub open: u64,
+    /// Connections idle now.
+    pub idle: u64,
+}
+
+/// All of one worker's pools, by server. `B` is the body of the requests that are sent.
+pub struct Upstreams<B> {
+    pools: HashMap<(Box<str>, u16), Rc<ServerPool<B>>>,
+    sweeper: Sweeper,
+}
+
+impl<B: Body<Data = Bytes> + 'static> Upstreams<B>
+where
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// No pools yet.
+    pub fn new(sweeper: Sweeper) -> Self {
+        Upstreams {
+            pools: HashMap::new(),
+            sweeper,
+        }
+    }
+
+    /// The upstreams of a new generation, on the pools that exist already; pools that none of them uses are closed.
+    pub fn adopt(&mut self, settings: &[Arc<UpstreamSettings>]) -> Vec<Upstream<B>> {
+        let mut kept = HashMap::new();
+        let upstreams = settings
+            .iter()
+            .map(|settings| {
+                let servers = settings
+                    .servers
+                    .iter()
+                    .map(|server| {
+                        let name = (server.host.clone(), server.port);
+                        let pool = kept.entry(name.clone()).or_insert_with(|| {
+                            self.pools.remove(&name).unwrap_or_else(|| {
+                                Rc::new(ServerPool::new(server.clone(), self.sweeper.clone()))
+                            })
+                        });
+                        Rc::clone(pool)
+                    })
+                    .collect();
+                Upstream {
+                    settings: Arc::clone(settings),
+                    servers,
+                    next: Cell::new(0),
+                }
+            })
+            .collect();
+        self.pools = kept;
+        upstreams
+    }
+
+    /// Closes what has been idle for too long. To be called about once a second.
+    pub fn tidy(&self) {
+        for pool in self.pools.values() {
+            pool.tidy();
+        }
+    }
+
+    /// The counters of each server, by authority.
+    pub fn stats(&self) -> impl Iterator<Item = (String, PoolStats)> {
+        self.pools
+            .iter()
+            .map(|((host, port), pool)| (format!("{host}:{port}"), pool.stats()))
+    }
+}
+
+/// One upstream of a generation, as one worker sees it.
+pub struct Upstream<B> {
+    settings: Arc<UpstreamSettings>,
+    servers: Vec<Rc<ServerPool<B>>>,
+    next: Cell<usize>,
+}
+
+impl<B: Body<Data = Bytes> + 'static> Upstream<B>
+where
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// What the configuration says of it.
+    pub fn settings(&self) -> &UpstreamSettings {
+        &self.settings
+    }
+
+    /// How many servers it has.
+    pub fn servers(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// The servers in turn; each call starts with the next one.
+    fn turn(&self) -> impl Iterator<Item = &Rc<ServerPool<B>>> {
+        let first = self.next.get();
+        self.next.set((first + 1) % self.servers.len());
+        self.servers
+            .iter()
+            .cycle()
+            .skip(first)
+            .take(self.servers.len())
+    }
+
+    /// A connection on which a request can be sent: an idle one of the server whose turn it is, else a new one, of the
+    /// next server if one cannot be reached. The caller holds the deadline.
+    ///
+    /// # Errors
+    /// When no server can be reached: the last one's error.
+    pub async fn lease(&self, choice: Choice) -> Result<Lease<B>, ConnectError> {
+        let mut last = None;
+        for pool in self.turn() {
+            if choice == Choice::Any
+                && let Some(lease) = pool.take_idle().await
+            {
+                return Ok(lease);
+            }
+            match pool.open().await {
+                Ok(lease) => return Ok(lease),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.expect("an upstream has at least one server, and each try ended in an error"))
+    }
+}
+
+/// Which connections will do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Choice {
+    /// An idle one or a new one.
+    Any,
+    /// Only one that was never used.
+    New,
+}
+
+/// One worker's connections to one server.
+pub struct ServerPool<B> {
+    server: UpstreamServer,
+    idle: RefCell<Vec<Idle<B>>>,
+    sweeper: Sweeper,
+    opened: Cell<u64>,
+    failed: Cell<u64>,
+    reused: Cell<u64>,
+    open: Rc<Cell<u64>>,
+}
+
+struct Idle<B> {
+    sender: http1::SendRequest<B>,
+    probe: Probe,
+    /// In the sweeper's milliseconds.
+    until: u64,
+}
+
+/// Counts a connection while it is open.
+struct Open(Rc<Cell<u64>>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+impl<B: Body<Data = Bytes> + 'static> ServerPool<B>
+where
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn new(server: UpstreamServer, sweeper: Sweeper) -> Self {
+        ServerPool {
+            server,
+            idle: RefCell::new(Vec::new()),
+            sweeper,
+            opened: Cell::new(0),
+            failed: Cell::new(0),
+            reused: Cell::new(0),
+            open: Rc::default(),
+        }
+    }
+
+    /// The server.
+    pub fn server(&self) -> &UpstreamServer {
+        &self.server
+    }
+
+    fn stats(&self) -> PoolStats {
+        PoolStats {
+            opened: self.opened.get(),
+            failed: self.failed.get(),
+            reused: self.reused.get(),
+            open: self.open.get(),
+            idle: self.idle.borrow().len() as u64,
+        }
+    }
+
+    fn tidy(&self) {
+        let now = self.sweeper.now_ms();
+        self.idle
+            .borrow_mut()
+            .retain(|idle| now < idle.until && !idle.sender.is_closed());
+    }
+
+    /// The youngest idle connection that is still open.
+    async fn take_idle(self: &Rc<Self>) -> Option<Lease<B>> {
+        loop {
+            let Idle {
+                mut sender,
+                probe,
+                until,
+            } = self.idle.borrow_mut().pop()?;
+            if self.sweeper.now_ms() >= until {
+                continue;
+            }
+            // Given back at the end of its body: hyper may need one more turn before it can take the next request.
+            if sender.is_ready() || sender.ready().await.is_ok() {
+                self.reused.set(self.reused.get() + 1);
+                return Some(Lease {
+                    sender,
+                    probe,
+                    pool: Rc::clone(self),
+                    used: true,
+                });
+            }
+        }
+    }
+
+    async fn open(self: &Rc<Self>) -> Result<Lease<B>, ConnectError> {
+        let made = self.handshake().await;
+        let count = if made.is_ok() {
+            &self.opened
+        } else {
+            &self.failed
+        };
+        count.set(count.get() + 1);
+        made
+    }
+
+    async fn handshake(self: &Rc<Self>) -> Result<Lease<B>, ConnectError> {
+        let stream = connect(&self.server).await?;
+        let (io, probe) = UpstreamIo::new(stream);
+        let (sender, connection) = http1::Builder::new()
+            .writev(false)
+            .handshake::<_, B>(TokioIo::new(io))
+            .await
+            .map_err(ConnectError::Handshake)?;
+        self.open.set(self.open.get() + 1);
+        let open = Open(Rc::clone(&self.open));
+        // Owned by the sender: the task ends when the lease or the idle entry that holds it is dropped.
+        tokio::task::spawn_local(async move {
+            let _open = open;
+            // The borrower of the connection hears of its errors; an idle one's end concerns nobody.
+            let _ = connection.await;
+        });
+        Ok(Lease {
+            sender,
+            probe,
+            pool: Rc::clone(self),
+            used: false,
+        })
+    }
+
+    fn put_back(&self, idle: Idle<B>) {
+        let mut all = self.idle.borrow_mut();
+        if all.len() < IDLE_MAX {
+            all.push(idle);
+        }
+    }
+}
+
+/// A connection on loan, for one request. Dropped, it closes.
+pub struct Lease<B> {
+    sender: http1::SendRequest<B>,
+    probe: Probe,
+    pool: Rc<ServerPool<B>>,
+    used: bool,
+}
+
+impl<B: Body<Data = Bytes> + 'static> Lease<B>
+where
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// Whether the connection has served a request before.
+    pub fn used(&self) -> bool {
+        self.used
+    }
+
+    /// The server that it leads to.
+    pub fn server(&self) -> &UpstreamServer {
+        &self.pool.server
+    }
+
+    /// hyper's handle, for one request.
+    pub fn sender(&mut self) -> &mut http1::SendRequest<B> {
+        &mut self.sender
+    }
+
+    /// Whether the connection is open and silent at this instant, by asking the kernel.
+    pub fn is_quiet(&self) -> bool {
+        self.probe.is_quiet()
+    }
+
+    /// Returns the connection for the next request; `keep` is how long the server said that it keeps it.
+    pub fn give_back(self, keep: Option<Duration>) {
+        let keep = keep.map_or(IDLE, |said| {
+            said.saturating_sub(Duration::from_secs(1)).min(IDLE)
+        });
+        let until = self.pool.sweeper.now_ms() + u64::try_from(keep.as_millis()).unwrap_or(0);
+        self.pool.put_back(Idle {
+            sender: self.sender,
+            probe: self.probe,
+            until,
+        });
+    }
+}
