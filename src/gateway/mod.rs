@@ -1,1 +1,104 @@
-//! (to be written)
+//! The straight line of a request: a tower stack, one file a layer.
+//!
+//! ```text
+//! observe    id, snapshot, the observation that will be counted and logged         above `answer` nothing can fail
+//! answer     Reject → the client's error body and headers; CORS; X-Request-Id      the one place where refusals become HTTP
+//! admit      one method, one host, one canonical target, one framing               400 414 417 431, preflights 204
+//! route      the most specific route of this snapshot; says nothing yet
+//! identify   exactly one key → digest → key cache                                  401 429
+//! permit     what route found, then scopes                                         404 405 403 400
+//! limit      the body's size                                                       413
+//! dispatch   the management API, or the upstream                                   408 502 503 504
+//! ```
+//!
+//! Each step between `answer` and `dispatch` is a function from an [`Exchange`] with one proof to an [`Exchange`] with the
+//! next, or a [`Reject`]; [`step::Step`] makes a layer of it. Only an `Exchange<Cleared>` can be dispatched, and only
+//! `limit` makes a [`limit::Cleared`], from a `Permitted` that only the policy makes: a stack without one of the layers does
+//! not compile.
+//!
+//! ```compile_fail,E0451
+//! # use keygate::gateway::Cleared;
+//! fn forge(cleared: Cleared, admitted: keygate::http::Admitted) -> Cleared {
+//!     Cleared { admitted, ..cleared }
+//! }
+//! ```
+//!
+//! Everything here belongs to one worker and one thread.
+
+mod admit;
+mod answer;
+mod body;
+mod context;
+mod cors;
+mod dispatch;
+mod failures;
+mod generation;
+mod identify;
+mod limit;
+mod metrics;
+mod observe;
+mod permit;
+mod reject;
+mod route;
+mod step;
+
+pub use body::ReplyBody;
+pub use context::{Context, Link};
+pub use failures::Failures;
+pub use limit::Cleared;
+pub use metrics::{BUCKETS_US, Histogram, Labels, Outcome, Report};
+pub use observe::Arrival;
+pub use reject::Reject;
+
+use self::generation::Generation;
+use self::observe::Observation;
+use crate::http::forwarded::Client;
+use http::{HeaderMap, Response};
+use hyper::body::Incoming;
+use std::convert::Infallible;
+use std::rc::Rc;
+use tower::{Service, ServiceBuilder};
+
+/// A request on its way down the line, with the proof of how far it came.
+pub struct Exchange<P> {
+    headers: HeaderMap,
+    body: Incoming,
+    link: Rc<Link>,
+    client: Rc<Client>,
+    generation: Rc<Generation>,
+    observation: Rc<Observation>,
+    proof: P,
+}
+
+impl<P> Exchange<P> {
+    /// The same request with what a step made of its proof.
+    fn try_map<Q>(self, step: impl FnOnce(P) -> Result<Q, Reject>) -> Result<Exchange<Q>, Reject> {
+        Ok(Exchange {
+            proof: step(self.proof)?,
+            headers: self.headers,
+            body: self.body,
+            link: self.link,
+            client: self.client,
+            generation: self.generation,
+            observation: self.observation,
+        })
+    }
+}
+
+/// The whole line. Stateless: what a request needs comes with it.
+pub fn stack() -> impl Service<
+    Arrival,
+    Response = Response<ReplyBody>,
+    Error = Infallible,
+    Future = impl Future<Output = Result<Response<ReplyBody>, Infallible>>,
+> + Clone {
+    ServiceBuilder::new()
+        .layer_fn(observe::Observe) // outermost: what is not observed did not happen
+        .layer_fn(answer::Answer) // directly below: whatever refuses, refuses through it
+        .layer(step::layer(admit::admit)) // before anything reads the target
+        .layer(step::layer(route::route)) // before identify: a public route needs no key
+        .layer(step::layer(identify::identify)) // before permit: 401 says nothing of routes
+        .layer(step::layer(permit::permit)) // proof of route and principal together
+        .layer(step::layer(limit::limit)) // last check: the only maker of what can be dispatched
+        .service(tower::service_fn(dispatch::dispatch))
+}

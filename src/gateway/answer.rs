@@ -1,0 +1,149 @@
+//! The one place where refusals become HTTP, and where every answer gets what all answers have.
+
+use super::observe::{Head, Observation};
+use super::{Exchange, Reject, ReplyBody, cors};
+use crate::policy::Target;
+use crate::proxy::REQUEST_ID;
+use crate::gateway::generation::Generation;
+use http::{HeaderValue, Response, StatusCode, header};
+use pin_project_lite::pin_project;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use tower::Service;
+
+/// The layer under `Observe`.
+#[derive(Clone)]
+pub(super) struct Answer<S>(pub(super) S);
+
+impl<S> Service<Exchange<Head>> for Answer<S>
+where
+    S: Service<Exchange<Head>, Response = Response<ReplyBody>, Error = Reject>,
+{
+    type Response = Response<ReplyBody>;
+    type Error = Infallible;
+    type Future = AnswerFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        match ready!(self.0.poll_ready(cx)) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(_) => unreachable!("no step of the line waits to be ready, so none can fail at it"),
+        }
+    }
+
+    fn call(&mut self, exchange: Exchange<Head>) -> Self::Future {
+        let generation = Rc::clone(&exchange.generation);
+        let origin = generation
+            .snapshot
+            .hot
+            .cors
+            .as_ref()
+            .and_then(|_| exchange.headers.get(header::ORIGIN).cloned());
+        let finish = Finish {
+            observation: Rc::clone(&exchange.observation),
+            generation,
+            origin,
+        };
+        AnswerFuture {
+            line: self.0.call(exchange),
+            finish: Some(finish),
+        }
+    }
+}
+
+pin_project! {
+    /// The line's result, made an answer.
+    pub(super) struct AnswerFuture<F> {
+        #[pin]
+        line: F,
+        finish: Option<Finish>,
+    }
+}
+
+impl<F: Future<Output = Result<Response<ReplyBody>, Reject>>> Future for AnswerFuture<F> {
+    type Output = Result<Response<ReplyBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = ready!(this.line.poll(cx));
+        let finish = this
+            .finish
+            .take()
+            .expect("a future is not polled after it was ready");
+        Poll::Ready(Ok(finish.answer(result)))
+    }
+}
+
+/// What is needed once the line has decided.
+struct Finish {
+    observation: Rc<Observation>,
+    generation: Rc<Generation>,
+    origin: Option<HeaderValue>,
+}
+
+impl Finish {
+    fn answer(self, result: Result<Response<ReplyBody>, Reject>) -> Response<ReplyBody> {
+        let mut response = match result {
+            Ok(response) => {
+                let mut response = response;
+                self.mark(response.headers_mut());
+                response
+            }
+            Err(Reject::Preflight) => self.preflight(),
+            Err(reject) => self.refuse(reject),
+        };
+        response
+            .headers_mut()
+            .insert(REQUEST_ID, self.observation.id().header().clone());
+        self.observation.answered(response.status().as_u16());
+        response.map(|body| body.observed(self.observation))
+    }
+
+    fn preflight(&self) -> Response<ReplyBody> {
+        self.observation
+            .refused(Reject::Preflight.outcome(), Reject::Preflight.reason());
+        let mut response = Response::new(ReplyBody::text(""));
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        if let Some(cors) = &self.generation.snapshot.hot.cors {
+            cors::answer_preflight(cors, self.origin.as_ref(), response.headers_mut());
+        }
+        response
+    }
+
+    fn refuse(&self, reject: Reject) -> Response<ReplyBody> {
+        self.observation.refused(reject.outcome(), reject.reason());
+        tracing::debug!(
+            id = self.observation.id().as_str(),
+            error = &reject as &dyn std::error::Error,
+            "request refused"
+        );
+        let mut response = Response::new(ReplyBody::text(""));
+        let headers = response.headers_mut();
+        self.mark(headers);
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        reject.headers(self.observation.key_header(), headers);
+        let Some(body) = reject.body() else {
+            return response;
+        };
+        *response.status_mut() = body.status;
+        *response.body_mut() = ReplyBody::text(body.to_json());
+        response
+    }
+
+    /// Puts the gateway's CORS headers in place of whatever the upstream said.
+    fn mark(&self, headers: &mut http::HeaderMap) {
+        let hot = &self.generation.snapshot.hot;
+        let Some(cors) = &hot.cors else { return };
+        let managed = self
+            .observation
+            .route(&hot.policy)
+            .is_some_and(|route| matches!(route.target, Target::Management(_)));
+        if !managed || cors.management {
+            cors::mark(cors, self.origin.as_ref(), headers);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The body of an answer: keygate's own text, or the upstream's stream; with it lives the request's observation.
+
+use super::observe::Observation;
+use crate::proxy::ResponseBody;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// The body of an answer.
+pub struct ReplyBody {
+    content: Content,
+    /// Dropped with the body: that is the end of the request.
+    observation: Option<Rc<Observation>>,
+}
+
+enum Content {
+    Text(Option<Bytes>),
+    Upstream(ResponseBody),
+}
+
+impl ReplyBody {
+    /// Text of keygate's own, perhaps none.
+    pub(super) fn text(text: impl Into<Bytes>) -> Self {
+        let text = text.into();
+        ReplyBody {
+            content: Content::Text((!text.is_empty()).then_some(text)),
+            observation: None,
+        }
+    }
+
+    /// An upstream's stream.
+    pub(super) fn upstream(body: ResponseBody) -> Self {
+        ReplyBody {
+            content: Content::Upstream(body),
+            observation: None,
+        }
+    }
+
+    /// The same body, with the observation that ends with it.
+    pub(super) fn observed(mut self, observation: Rc<Observation>) -> Self {
+        self.observation = Some(observation);
+        self
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let polled = match &mut self.content {
+            Content::Text(text) => Poll::Ready(text.take().map(|t| Ok(Frame::data(t)))),
+            Content::Upstream(body) => Pin::new(body).poll_frame(cx),
+        };
+        if let (Poll::Ready(Some(Ok(frame))), Some(observation)) = (&polled, &self.observation) {
+            observation.passed(frame.data_ref().map_or(0, |data| data.len() as u64));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Text(text) => text.is_none(),
+            Content::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
+            Content::Upstream(body) => body.size_hint(),
+        }
+    }
+}

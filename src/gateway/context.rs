@@ -1,0 +1,169 @@
+//! What the requests of one worker, and of one connection, share.
+
+use super::failures::Failures;
+use super::generation::Generation;
+use super::metrics::{Metrics, Report};
+use crate::config::{Cold, Snapshot};
+use crate::deadline::{Deadline, Sweeper};
+use crate::http::RequestIds;
+use crate::http::forwarded::Client;
+use crate::keycache::Keys;
+use crate::proxy::{BodyState, RequestBody};
+use crate::upstream::Upstreams;
+use arc_swap::{ArcSwap, Cache};
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What one worker works with.
+pub struct Context {
+    pub(super) keys: Keys,
+    pub(super) cold: Arc<Cold>,
+    pub(super) failures: Arc<Failures>,
+    pub(super) metrics: RefCell<Metrics>,
+    pub(super) ids: RefCell<RequestIds>,
+    sweeper: Sweeper,
+    upstreams: RefCell<Upstreams<RequestBody>>,
+    snapshots: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
+    generation: RefCell<Rc<Generation>>,
+}
+
+impl Context {
+    /// A worker's context, on the snapshot in force.
+    pub fn new(
+        cold: Arc<Cold>,
+        keys: Keys,
+        snapshots: Arc<ArcSwap<Snapshot>>,
+        failures: Arc<Failures>,
+        sweeper: Sweeper,
+    ) -> Self {
+        let mut upstreams = Upstreams::new(sweeper.clone());
+        let mut snapshots = Cache::new(snapshots);
+        let snapshot = Arc::clone(snapshots.load());
+        let adopted = upstreams.adopt(&snapshot.hot.upstreams);
+        let generation = Rc::new(Generation::new(snapshot, adopted, &cold));
+        Context {
+            keys,
+            cold,
+            failures,
+            metrics: RefCell::default(),
+            ids: RefCell::default(),
+            sweeper,
+            upstreams: RefCell::new(upstreams),
+            snapshots: RefCell::new(snapshots),
+            generation: RefCell::new(generation),
+        }
+    }
+
+    /// The generation in force at this instant.
+    pub(super) fn generation(&self) -> Rc<Generation> {
+        let mut snapshots = self.snapshots.borrow_mut();
+        let newest = snapshots.load();
+        let mut generation = self.generation.borrow_mut();
+        if !Arc::ptr_eq(newest, &generation.snapshot) {
+            let old = Rc::clone(&generation);
+            self.metrics.borrow_mut().fold(|route| old.route_name(route));
+            let adopted = self.upstreams.borrow_mut().adopt(&newest.hot.upstreams);
+            *generation = Rc::new(Generation::new(Arc::clone(newest), adopted, &self.cold));
+        }
+        Rc::clone(&generation)
+    }
+
+    /// Whether this is the generation that counters by place are kept for.
+    pub(super) fn is_current(&self, generation: &Rc<Generation>) -> bool {
+        Rc::ptr_eq(generation, &self.generation.borrow())
+    }
+
+    /// The deadlines in force for connections as such.
+    pub fn timeouts(&self) -> crate::config::Timeouts {
+        self.generation().snapshot.hot.timeouts
+    }
+
+    /// The limits in force for connections as such.
+    pub fn limits(&self) -> crate::config::Limits {
+        self.generation().snapshot.hot.limits
+    }
+
+    /// The worker's deadlines.
+    pub fn sweeper(&self) -> &Sweeper {
+        &self.sweeper
+    }
+
+    /// Counts a connection that was ended, by reason.
+    pub fn connection_closed(&self, reason: &'static str) {
+        self.metrics.borrow_mut().closed(reason);
+    }
+
+    /// What to do about once a second: follow the snapshot when no request does, close what is idle for too long.
+    pub fn tidy(&self) {
+        let _ = self.generation();
+        self.upstreams.borrow().tidy();
+    }
+
+    /// What was counted so far.
+    pub fn report(&self, connections: u64) -> Report {
+        let generation = self.generation();
+        let mut report = self
+            .metrics
+            .borrow()
+            .report(|route| generation.route_name(route));
+        report.pools = self.upstreams.borrow().stats().collect();
+        report.connections = connections;
+        report
+    }
+}
+
+/// What the requests of one client connection share.
+pub struct Link {
+    pub(super) context: Rc<Context>,
+    pub(super) peer: IpAddr,
+    /// The peer as the client, made once.
+    pub(super) client: Rc<Client>,
+    /// Whether the peer may speak for others.
+    pub(super) trusted: bool,
+    pub(super) deadline: Deadline,
+    /// The body of the request in hand.
+    body: RefCell<Option<Rc<BodyState>>>,
+}
+
+impl Link {
+    /// A connection of this peer; what waits on it waits by `deadline`.
+    pub fn new(context: Rc<Context>, peer: IpAddr, deadline: Deadline) -> Self {
+        let peer = peer.to_canonical();
+        let trusted = context.trusts(peer);
+        Link {
+            client: Rc::new(Client::peer(peer)),
+            context,
+            peer,
+            trusted,
+            deadline,
+            body: RefCell::new(None),
+        }
+    }
+
+    /// Notes the body of the request that begins; `None` for no body.
+    pub(super) fn begin_body(&self, state: Option<Rc<BodyState>>) {
+        *self.body.borrow_mut() = state;
+    }
+
+    /// The body of the request in hand, if it has one.
+    pub(super) fn body(&self) -> Option<Rc<BodyState>> {
+        self.body.borrow().clone()
+    }
+
+    /// Whether a request's body was not read to its end: the client may still be sending it.
+    pub fn has_unread_body(&self) -> bool {
+        self.body
+            .borrow()
+            .as_ref()
+            .is_some_and(|body| !body.finished())
+    }
+}
+
+impl Context {
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        let networks = &self.cold.trusted_proxies;
+        networks.iter().any(|network| network.contains(address))
+    }
+}

@@ -1,0 +1,65 @@
+//! `Routed` → with an `Identity`: exactly one key, looked up in the key cache, unless the route is public.
+//!
+//! A key comes in one header line and is not split at commas; it is not read from a query, a cookie, a body or a
+//! trailer. Failures are counted against the client's network after the lookup, so that a good key always passes.
+
+use super::failures::ClientNetwork;
+use super::route::Matched;
+use super::{Exchange, Reject};
+use crate::clock::Timestamp;
+use crate::http::Admitted;
+use crate::policy::{Identity, Routed};
+use std::time::Instant;
+
+/// A routed request and who makes it.
+pub struct Identified {
+    pub(super) admitted: Admitted,
+    pub(super) routed: Routed,
+    pub(super) identity: Identity,
+}
+
+pub(super) fn identify(exchange: Exchange<Matched>) -> Result<Exchange<Identified>, Reject> {
+    let identity = if exchange.proof.routed.needs_key() {
+        match key_holder(&exchange) {
+            Ok(identity) => identity,
+            Err(failure) => return Err(count_failure(&exchange, failure)),
+        }
+    } else {
+        Identity::Anonymous
+    };
+    exchange.try_map(|Matched { admitted, routed }| {
+        Ok(Identified {
+            admitted,
+            routed,
+            identity,
+        })
+    })
+}
+
+fn key_holder(exchange: &Exchange<Matched>) -> Result<Identity, Reject> {
+    let context = &exchange.link.context;
+    let mut values = exchange.headers.get_all(&context.cold.keys.header).iter();
+    let value = match (values.next(), values.next()) {
+        (None, _) => return Err(Reject::NoKey),
+        (Some(_), Some(_)) => return Err(Reject::SeveralKeys),
+        (Some(value), None) if value.is_empty() => return Err(Reject::NoKey),
+        (Some(value), None) => value,
+    };
+    let principal = context
+        .keys
+        .cache()
+        .identify(value.as_bytes(), Timestamp::now())
+        .map_err(Reject::Unidentified)?;
+    exchange.observation.identified(principal.record().id);
+    Ok(Identity::Key(principal))
+}
+
+fn count_failure(exchange: &Exchange<Matched>, failure: Reject) -> Reject {
+    let limit = exchange.generation.snapshot.hot.limits.failed_auth;
+    let network = ClientNetwork::of(exchange.client.address);
+    let failures = &exchange.link.context.failures;
+    match failures.count(network, limit.interval, limit.burst, Instant::now()) {
+        Ok(()) => failure,
+        Err(over) => Reject::TooManyFailures(over),
+    }
+}

@@ -1,0 +1,251 @@
+//! What one worker counts. Plain numbers, written by one thread; a scrape asks each worker for a copy and adds them up.
+
+use crate::upstream::PoolStats;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a request ended, as metrics and the access log have it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Outcome {
+    /// Answered by its upstream.
+    Forwarded,
+    /// Answered by the management API.
+    Managed,
+    /// A CORS preflight, answered by the gateway.
+    Preflight,
+    /// Not readable in one way, or over a limit of the head.
+    Invalid,
+    NoKey,
+    BadKey,
+    NoRoute,
+    NoMethod,
+    Denied,
+    NoScope,
+    TooManyFailures,
+    BodyTooLarge,
+    BodyTooSlow,
+    UpstreamUnavailable,
+    UpstreamTimeout,
+    /// A management request that could not be carried out.
+    ManagementRefused,
+    StoreUnavailable,
+    /// The client went before it had its answer.
+    ClientGone,
+    /// A fault of keygate's own.
+    Internal,
+}
+
+impl Outcome {
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Forwarded => "forwarded",
+            Outcome::Managed => "managed",
+            Outcome::Preflight => "preflight",
+            Outcome::Invalid => "invalid",
+            Outcome::NoKey => "no_key",
+            Outcome::BadKey => "bad_key",
+            Outcome::NoRoute => "no_route",
+            Outcome::NoMethod => "no_method",
+            Outcome::Denied => "denied",
+            Outcome::NoScope => "no_scope",
+            Outcome::TooManyFailures => "too_many_failures",
+            Outcome::BodyTooLarge => "body_too_large",
+            Outcome::BodyTooSlow => "body_too_slow",
+            Outcome::UpstreamUnavailable => "upstream_unavailable",
+            Outcome::UpstreamTimeout => "upstream_timeout",
+            Outcome::ManagementRefused => "management_refused",
+            Outcome::StoreUnavailable => "store_unavailable",
+            Outcome::ClientGone => "client_gone",
+            Outcome::Internal => "internal",
+        }
+    }
+
+    /// Whether the request got what it asked for, as far as the gateway is concerned.
+    pub fn is_served(self) -> bool {
+        matches!(self, Outcome::Forwarded | Outcome::Managed | Outcome::Preflight)
+    }
+}
+
+/// Upper bounds of the histograms' buckets, in microseconds; the last bucket has none.
+pub const BUCKETS_US: [u64; 18] = [
+    25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 10_000_000, 60_000_000,
+];
+
+/// How long something took, in buckets.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Histogram {
+    /// One for each bound, then what is above the last.
+    pub counts: [u64; BUCKETS_US.len() + 1],
+    /// Nanoseconds in all.
+    pub sum_ns: u64,
+}
+
+impl Histogram {
+    /// Counts one.
+    pub fn record(&mut self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS_US.partition_point(|bound| *bound < us);
+        self.counts[bucket] += 1;
+        self.sum_ns = self
+            .sum_ns
+            .saturating_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    fn add(&mut self, other: &Histogram) {
+        for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
+            *mine += theirs;
+        }
+        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
+    }
+}
+
+/// What a request is counted under.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Labels {
+    /// The route's name; `-` where none was matched.
+    pub route: Arc<str>,
+    /// The method; `OTHER` for what has no name of its own here, so that clients cannot make labels.
+    pub method: &'static str,
+    /// The first digit of the status; 0 where there was no answer.
+    pub class: u8,
+    pub outcome: Outcome,
+}
+
+/// The label of a method.
+pub fn method_label(method: &http::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "OTHER",
+    }
+}
+
+/// A request that is counted but whose route's name is not looked at: the route's place in the generation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Fast {
+    route: u32,
+    method: &'static str,
+    class: u8,
+    outcome: Outcome,
+}
+
+/// One worker's counters.
+#[derive(Default)]
+pub struct Metrics {
+    /// Of the generation in force, by the route's place in it.
+    current: HashMap<Fast, u64>,
+    /// Of all generations before.
+    folded: BTreeMap<Labels, u64>,
+    gateway: Histogram,
+    upstream: Histogram,
+    /// Connections ended for what they did or did not do, by reason.
+    closed: BTreeMap<&'static str, u64>,
+}
+
+/// No route was matched.
+pub const NO_ROUTE: u32 = u32::MAX;
+
+impl Metrics {
+    /// Counts a request of the generation in force.
+    pub fn request(&mut self, route: u32, method: &'static str, status: u16, outcome: Outcome) {
+        let class = u8::try_from(status / 100).unwrap_or(0);
+        let key = Fast { route, method, class, outcome };
+        *self.current.entry(key).or_insert(0) += 1;
+    }
+
+    /// Counts a request that began under an earlier generation.
+    pub fn late_request(&mut self, labels: Labels) {
+        *self.folded.entry(labels).or_insert(0) += 1;
+    }
+
+    /// Counts where the time of a request went.
+    pub fn took(&mut self, gateway: Duration, upstream: Option<Duration>) {
+        self.gateway.record(gateway);
+        if let Some(upstream) = upstream {
+            self.upstream.record(upstream);
+        }
+    }
+
+    /// Counts a connection that was ended.
+    pub fn closed(&mut self, reason: &'static str) {
+        *self.closed.entry(reason).or_insert(0) += 1;
+    }
+
+    /// Before another generation comes into force: counters by place become counters by name.
+    pub fn fold(&mut self, name: impl Fn(u32) -> Arc<str>) {
+        for (key, count) in self.current.drain() {
+            *self.folded.entry(labels(key, &name)).or_insert(0) += count;
+        }
+    }
+
+    /// A copy for a scrape.
+    pub fn report(&self, name: impl Fn(u32) -> Arc<str>) -> Report {
+        let mut requests = self.folded.clone();
+        for (key, count) in &self.current {
+            *requests.entry(labels(*key, &name)).or_insert(0) += count;
+        }
+        Report {
+            requests,
+            gateway: self.gateway.clone(),
+            upstream: self.upstream.clone(),
+            closed: self.closed.clone(),
+            pools: BTreeMap::new(),
+            connections: 0,
+        }
+    }
+}
+
+fn labels(key: Fast, name: impl Fn(u32) -> Arc<str>) -> Labels {
+    Labels {
+        route: name(key.route),
+        method: key.method,
+        class: key.class,
+        outcome: key.outcome,
+    }
+}
+
+/// What one worker, or all of them together, have counted.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Report {
+    pub requests: BTreeMap<Labels, u64>,
+    /// From the head of a request to the head of its answer, less what the upstream took.
+    pub gateway: Histogram,
+    /// From sending a request to the head of its answer.
+    pub upstream: Histogram,
+    pub closed: BTreeMap<&'static str, u64>,
+    /// By server.
+    pub pools: BTreeMap<String, PoolStats>,
+    /// Client connections open now.
+    pub connections: u64,
+}
+
+impl Report {
+    /// Adds another worker's.
+    pub fn add(&mut self, other: Report) {
+        for (labels, count) in other.requests {
+            *self.requests.entry(labels).or_insert(0) += count;
+        }
+        self.gateway.add(&other.gateway);
+        self.upstream.add(&other.upstream);
+        for (reason, count) in other.closed {
+            *self.closed.entry(reason).or_insert(0) += count;
+        }
+        for (server, stats) in other.pools {
+            let sum = self.pools.entry(server).or_default();
+            sum.opened += stats.opened;
+            sum.failed += stats.failed;
+            sum.reused += stats.reused;
+            sum.open += stats.open;
+            sum.idle += stats.idle;
+        }
+        self.connections += other.connections;
+    }
+}

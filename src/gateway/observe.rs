@@ -1,0 +1,239 @@
+//! One request as it is remembered: counted and logged when the last byte of its answer is gone.
+//!
+//! An [`Observation`] begins before anything is judged and ends when it is dropped: with the answer's body, or with the
+//! request's future when the client left before there was an answer. So nothing that happens to a request goes
+//! uncounted, and nothing has to remember to count.
+
+use super::generation::Generation;
+use super::metrics::{Labels, NO_ROUTE, Outcome, method_label};
+use super::{Context, Exchange, Link};
+use crate::config::AccessLog;
+use crate::http::RequestId;
+use crate::http::forwarded::Client;
+use crate::key::KeyId;
+use crate::proxy::REQUEST_ID;
+use http::{Method, Request, Uri};
+use hyper::body::{Body, Incoming};
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+use tower::Service;
+
+/// What is known of a request so far.
+pub struct Observation {
+    context: Rc<Context>,
+    generation: Rc<Generation>,
+    id: RequestId,
+    client: IpAddr,
+    method: &'static str,
+    started: Instant,
+    route: Cell<u32>,
+    key: Cell<Option<KeyId>>,
+    outcome: Cell<Outcome>,
+    reason: Cell<Option<&'static str>>,
+    status: Cell<u16>,
+    sent: Cell<Option<Instant>>,
+    upstream: Cell<Option<Duration>>,
+    answered: Cell<Option<Duration>>,
+    bytes: Cell<u64>,
+}
+
+impl Observation {
+    pub(super) fn begin(
+        context: Rc<Context>,
+        generation: Rc<Generation>,
+        id: RequestId,
+        client: IpAddr,
+        method: &Method,
+    ) -> Self {
+        Observation {
+            context,
+            generation,
+            id,
+            client,
+            method: method_label(method),
+            started: Instant::now(),
+            route: Cell::new(NO_ROUTE),
+            key: Cell::new(None),
+            // Until there is an answer, the end can only be that the client has gone.
+            outcome: Cell::new(Outcome::ClientGone),
+            reason: Cell::new(None),
+            status: Cell::new(0),
+            sent: Cell::new(None),
+            upstream: Cell::new(None),
+            answered: Cell::new(None),
+            bytes: Cell::new(0),
+        }
+    }
+
+    pub(super) fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    pub(super) fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    pub(super) fn routed(&self, route: u32) {
+        self.route.set(route);
+    }
+
+    pub(super) fn identified(&self, key: KeyId) {
+        self.key.set(Some(key));
+    }
+
+    pub(super) fn refused(&self, outcome: Outcome, reason: &'static str) {
+        self.outcome.set(outcome);
+        self.reason.set(Some(reason));
+    }
+
+    pub(super) fn served(&self, outcome: Outcome) {
+        self.outcome.set(outcome);
+    }
+
+    /// The request goes to the upstream now.
+    pub(super) fn sending(&self) {
+        self.sent.set(Some(Instant::now()));
+    }
+
+    /// The upstream has answered, or will not.
+    pub(super) fn sent(&self) {
+        self.upstream.set(self.sent.get().map(|at| at.elapsed()));
+    }
+
+    /// The head of the answer goes to the client now.
+    pub(super) fn answered(&self, status: u16) {
+        self.status.set(status);
+        self.answered.set(Some(self.started.elapsed()));
+    }
+
+    pub(super) fn passed(&self, bytes: u64) {
+        self.bytes.set(self.bytes.get() + bytes);
+    }
+
+    fn log(&self) {
+        let outcome = self.outcome.get();
+        let wanted = match self.generation.snapshot.hot.log.access {
+            AccessLog::All => true,
+            AccessLog::Refused => !outcome.is_served(),
+            AccessLog::Off => false,
+        };
+        if !wanted {
+            return;
+        }
+        let routes = self.generation.snapshot.hot.policy.routes();
+        let route = routes.get(self.route.get() as usize);
+        let key = self.key.get();
+        let ms = |d: Duration| d.as_nanos() as f64 / 1e6;
+        tracing::info!(
+            target: "keygate::access",
+            id = self.id.as_str(),
+            client = %self.client,
+            method = self.method,
+            route = route.map_or("-", |r| &r.name),
+            template = route.map_or("-", |r| &r.template),
+            key = key.as_ref().map_or("-", KeyId::as_str),
+            status = self.status.get(),
+            outcome = outcome.as_str(),
+            reason = self.reason.get(),
+            ms = ms(self.started.elapsed()),
+            upstream_ms = self.upstream.get().map(ms),
+            bytes = self.bytes.get(),
+            generation = self.generation.snapshot.generation,
+            "request"
+        );
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        let mut metrics = self.context.metrics.borrow_mut();
+        let (status, outcome) = (self.status.get(), self.outcome.get());
+        if self.context.is_current(&self.generation) {
+            metrics.request(self.route.get(), self.method, status, outcome);
+        } else {
+            metrics.late_request(Labels {
+                route: self.generation.route_name(self.route.get()),
+                method: self.method,
+                class: u8::try_from(status / 100).unwrap_or(0),
+                outcome,
+            });
+        }
+        if let Some(total) = self.answered.get() {
+            let upstream = self.upstream.get();
+            metrics.took(total.saturating_sub(upstream.unwrap_or_default()), upstream);
+        }
+        drop(metrics);
+        self.log();
+    }
+}
+
+/// A request as it arrived, with the connection that it came on.
+pub struct Arrival {
+    /// The connection.
+    pub link: Rc<Link>,
+    /// The request.
+    pub request: Request<Incoming>,
+}
+
+/// The outermost layer: begins the observation.
+#[derive(Clone)]
+pub(super) struct Observe<S>(pub(super) S);
+
+impl<S> Service<Arrival> for Observe<S>
+where
+    S: Service<Exchange<Head>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, Arrival { link, request }: Arrival) -> S::Future {
+        let (head, body) = request.into_parts();
+        let context = &link.context;
+        let generation = context.generation();
+        let client = if link.trusted {
+            let trusted = |address| context.trusts(address);
+            Rc::new(Client::behind(link.peer, &head.headers, trusted))
+        } else {
+            Rc::clone(&link.client)
+        };
+        let given = head.headers.get(&REQUEST_ID).filter(|_| link.trusted);
+        let id = given
+            .and_then(RequestId::from_trusted)
+            .unwrap_or_else(|| context.ids.borrow_mut().next_id());
+        let observation = Rc::new(Observation::begin(
+            Rc::clone(context),
+            Rc::clone(&generation),
+            id,
+            client.address,
+            &head.method,
+        ));
+        link.begin_body((!body.is_end_stream()).then(Rc::default));
+        link.deadline.disarm();
+        self.0.call(Exchange {
+            headers: head.headers,
+            body,
+            link,
+            client,
+            generation,
+            observation,
+            proof: Head {
+                method: head.method,
+                uri: head.uri,
+            },
+        })
+    }
+}
+
+/// What a request says of itself, before it is judged.
+pub struct Head {
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+}

@@ -1,0 +1,430 @@
+//! Why a request is not served, and the one place where that becomes HTTP.
+//!
+//! Two voices: the log hears [`Reject::reason`], the client hears a fixed sentence. Every `match` here is exhaustive: a
+//! new reason stops the build until it has a status, a code and a sentence.
+
+use super::failures::Exceeded;
+use super::metrics::Outcome;
+use crate::http::error_body::{Details, ErrorBody, ErrorCode};
+use crate::http::{AdmitError, HostError, TargetError};
+use crate::keycache::Unidentified;
+use crate::management::ManagementError;
+use crate::policy::Refusal;
+use crate::proxy::ForwardError;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use std::time::Duration;
+
+/// Why a request goes no further.
+#[derive(Debug, thiserror::Error)]
+pub enum Reject {
+    /// A CORS preflight: no refusal, but the gateway's to answer.
+    #[error("a preflight is answered by the gateway")]
+    Preflight,
+    #[error("the head has no single reading")]
+    Admit(#[from] AdmitError),
+    #[error("no key was sent")]
+    NoKey,
+    #[error("more than one key was sent")]
+    SeveralKeys,
+    #[error("the key opens nothing")]
+    Unidentified(Unidentified),
+    #[error("too many failed authentications of one client network")]
+    TooManyFailures(Exceeded),
+    #[error("the policy does not permit it")]
+    Refused(#[from] Refusal),
+    #[error("the body is larger than the limit")]
+    BodyTooLarge,
+    #[error("the upstream did not answer")]
+    Forward(#[from] ForwardError),
+    #[error("the management request was not carried out")]
+    Management(#[from] ManagementError),
+    #[error("the body of a management request could not be read")]
+    ManagementBody,
+    #[error("the body of a management request did not progress in time")]
+    ManagementBodyTooSlow,
+}
+
+impl Reject {
+    /// How metrics and the log call it.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Reject::Preflight => Outcome::Preflight,
+            Reject::Admit(_) => Outcome::Invalid,
+            Reject::NoKey => Outcome::NoKey,
+            Reject::SeveralKeys | Reject::Unidentified(_) => Outcome::BadKey,
+            Reject::TooManyFailures(_) => Outcome::TooManyFailures,
+            Reject::Refused(refusal) => match refusal {
+                Refusal::NoRoute => Outcome::NoRoute,
+                Refusal::MethodNotAllowed { .. } => Outcome::NoMethod,
+                Refusal::Denied => Outcome::Denied,
+                Refusal::AmbiguousTarget => Outcome::Invalid,
+                Refusal::ScopeLacking => Outcome::NoScope,
+            },
+            Reject::BodyTooLarge => Outcome::BodyTooLarge,
+            Reject::Forward(error) => match error {
+                ForwardError::Connect(_)
+                | ForwardError::BrokenOff(_)
+                | ForwardError::Nonsense(_)
+                | ForwardError::UnaskedUpgrade => Outcome::UpstreamUnavailable,
+                ForwardError::ConnectTimeout | ForwardError::ResponseTimeout => {
+                    Outcome::UpstreamTimeout
+                }
+                ForwardError::BodyTooLarge => Outcome::BodyTooLarge,
+                ForwardError::BodyTooSlow => Outcome::BodyTooSlow,
+                ForwardError::ClientGone => Outcome::ClientGone,
+                ForwardError::Target => Outcome::Internal,
+            },
+            Reject::Management(error) => match error {
+                ManagementError::StoreUnavailable(_) => Outcome::StoreUnavailable,
+                ManagementError::Invalid(_)
+                | ManagementError::ActorGone
+                | ManagementError::ActorTooWeak
+                | ManagementError::TargetAbove
+                | ManagementError::SelfAction { .. }
+                | ManagementError::KeyNotFound { .. } => Outcome::ManagementRefused,
+            },
+            Reject::ManagementBody => Outcome::ClientGone,
+            Reject::ManagementBodyTooSlow => Outcome::BodyTooSlow,
+        }
+    }
+
+    /// A word for the access log: the exact cause, where the outcome does not say it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Reject::Preflight => "preflight",
+            Reject::Admit(error) => match error {
+                AdmitError::Method => "method",
+                AdmitError::Host(HostError::Missing) => "host_missing",
+                AdmitError::Host(HostError::Repeated) => "host_repeated",
+                AdmitError::Host(HostError::Malformed) => "host_malformed",
+                AdmitError::Target(error) => match error {
+                    TargetError::NotOriginForm => "target_form",
+                    TargetError::DotSegment => "target_dot_segment",
+                    TargetError::Backslash => "target_backslash",
+                    TargetError::Control => "target_control",
+                    TargetError::RawCharacter => "target_raw_character",
+                    TargetError::IncompleteEscape => "target_escape",
+                    TargetError::InvalidUtf8 => "target_utf8",
+                    TargetError::QueryCharacter => "query_character",
+                    TargetError::TooLong => "target_too_long",
+                    TargetError::OtherAuthority => "target_authority",
+                    TargetError::NoPath => "target_no_path",
+                },
+                AdmitError::TargetTooLong => "target_too_long",
+                AdmitError::TooManyHeaders => "too_many_headers",
+                AdmitError::HeadTooLarge => "head_too_large",
+                AdmitError::Underscore => "header_underscore",
+                AdmitError::Framing => "framing",
+                AdmitError::Expectation => "expectation",
+            },
+            Reject::NoKey => "key_missing",
+            Reject::SeveralKeys => "key_repeated",
+            Reject::Unidentified(error) => match error {
+                Unidentified::Malformed => "key_malformed",
+                Unidentified::Unknown => "key_unknown",
+                Unidentified::Disabled(_) => "key_disabled",
+                Unidentified::Expired(_) => "key_expired",
+            },
+            Reject::TooManyFailures(_) => "failed_auth_limit",
+            Reject::Refused(refusal) => match refusal {
+                Refusal::NoRoute => "no_route",
+                Refusal::MethodNotAllowed { .. } => "method_not_allowed",
+                Refusal::Denied => "denied",
+                Refusal::AmbiguousTarget => "target_exception",
+                Refusal::ScopeLacking => "scope",
+            },
+            Reject::BodyTooLarge => "body_too_large",
+            Reject::Forward(error) => match error {
+                ForwardError::Connect(_) => "upstream_connect",
+                ForwardError::ConnectTimeout => "upstream_connect_timeout",
+                ForwardError::ResponseTimeout => "upstream_response_timeout",
+                ForwardError::BrokenOff(_) => "upstream_broke_off",
+                ForwardError::Nonsense(_) => "upstream_nonsense",
+                ForwardError::UnaskedUpgrade => "upstream_unasked_upgrade",
+                ForwardError::BodyTooLarge => "body_too_large",
+                ForwardError::BodyTooSlow => "body_too_slow",
+                ForwardError::ClientGone => "client_gone",
+                ForwardError::Target => "rewritten_target",
+            },
+            Reject::Management(error) => match error {
+                ManagementError::Invalid(_) => "management_invalid",
+                ManagementError::ActorGone => "management_actor_gone",
+                ManagementError::ActorTooWeak => "management_actor_scope",
+                ManagementError::TargetAbove => "management_target_scope",
+                ManagementError::SelfAction { .. } => "management_self_action",
+                ManagementError::KeyNotFound { .. } => "management_key_not_found",
+                ManagementError::StoreUnavailable(_) => "store_unavailable",
+            },
+            Reject::ManagementBody => "client_gone",
+            Reject::ManagementBodyTooSlow => "body_too_slow",
+        }
+    }
+
+    /// Whether the connection ends with this answer.
+    pub fn closes(&self) -> bool {
+        matches!(self, Reject::TooManyFailures(_))
+    }
+
+    /// The answer's body: status, code and sentences. `None` for a preflight, which is 204 without one.
+    pub fn body(self) -> Option<ErrorBody> {
+        use ErrorCode as C;
+        use StatusCode as S;
+        let (status, code, message, dev) = match self {
+            Reject::Preflight => return None,
+            Reject::Admit(error) => return Some(admit_body(error)),
+            Reject::NoKey => (
+                S::UNAUTHORIZED,
+                C::EmptyApiKey,
+                "The API key is missing.",
+                "Send the API key in the header that WWW-Authenticate names.",
+            ),
+            Reject::SeveralKeys | Reject::Unidentified(_) => return Some(unknown_key()),
+            Reject::TooManyFailures(_) => (
+                S::TOO_MANY_REQUESTS,
+                C::TooManyRequests,
+                "Too many requests without a valid API key.",
+                "Wait for the time that Retry-After gives, and send a valid API key.",
+            ),
+            Reject::Refused(refusal) => match refusal {
+                Refusal::NoRoute => (
+                    S::NOT_FOUND,
+                    C::ApiNotFound,
+                    "This API does not exist.",
+                    "No route of the gateway's policy matches this path.",
+                ),
+                Refusal::MethodNotAllowed { .. } => (
+                    S::METHOD_NOT_ALLOWED,
+                    C::ApiNotFound,
+                    "This API does not take this method.",
+                    "The header Allow lists the methods that this path takes.",
+                ),
+                Refusal::Denied | Refusal::ScopeLacking => return Some(no_access()),
+                Refusal::AmbiguousTarget => (
+                    S::BAD_REQUEST,
+                    C::BadRequest,
+                    "The request's target is not acceptable.",
+                    "The path could be read in more than one way.",
+                ),
+            },
+            Reject::BodyTooLarge | Reject::Forward(ForwardError::BodyTooLarge) => (
+                S::PAYLOAD_TOO_LARGE,
+                C::BadRequest,
+                "The request's body is too large.",
+                "The body has more bytes than the gateway's limit for this route.",
+            ),
+            Reject::Forward(error) => match error {
+                ForwardError::Connect(_)
+                | ForwardError::BrokenOff(_)
+                | ForwardError::Nonsense(_)
+                | ForwardError::UnaskedUpgrade
+                | ForwardError::BodyTooLarge => (
+                    S::BAD_GATEWAY,
+                    C::UpstreamUnavailable,
+                    "The service is not available.",
+                    "The upstream refused the connection, broke off, or did not answer in HTTP.",
+                ),
+                ForwardError::ConnectTimeout | ForwardError::ResponseTimeout => (
+                    S::GATEWAY_TIMEOUT,
+                    C::UpstreamTimeout,
+                    "The service did not answer in time.",
+                    "The upstream took longer than the gateway waits.",
+                ),
+                ForwardError::BodyTooSlow => too_slow(),
+                ForwardError::ClientGone => broken_body(),
+                ForwardError::Target => (
+                    S::INTERNAL_SERVER_ERROR,
+                    C::Internal,
+                    "The gateway failed.",
+                    "The route's prefixes do not make a valid target of this path.",
+                ),
+            },
+            Reject::Management(error) => return Some(management_body(error)),
+            Reject::ManagementBody => broken_body(),
+            Reject::ManagementBodyTooSlow => too_slow(),
+        };
+        Some(plain(status, code, message, dev))
+    }
+
+    /// The headers that belong to this answer besides the body's.
+    pub fn headers(&self, key_header: &str, headers: &mut HeaderMap) {
+        let seconds = |d: Duration| HeaderValue::from(d.as_secs() + u64::from(d.subsec_nanos() > 0));
+        match self {
+            Reject::NoKey
+            | Reject::SeveralKeys
+            | Reject::Unidentified(_)
+            | Reject::Management(ManagementError::ActorGone) => {
+                let challenge = format!("ApiKey realm=\"keygate\", header=\"{key_header}\"");
+                let challenge = HeaderValue::from_str(&challenge)
+                    .expect("a header's name is made of visible ASCII characters");
+                headers.insert(header::WWW_AUTHENTICATE, challenge);
+            }
+            Reject::TooManyFailures(over) => {
+                headers.insert(header::RETRY_AFTER, seconds(over.retry_after));
+                headers.insert("x-ratelimit-limit", HeaderValue::from(over.burst));
+                headers.insert("x-ratelimit-remaining", HeaderValue::from(0));
+                headers.insert("x-ratelimit-reset", seconds(over.reset_after));
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Reject::Refused(Refusal::MethodNotAllowed { allow }) => {
+                headers.insert(header::ALLOW, allow.clone());
+            }
+            Reject::Management(ManagementError::StoreUnavailable(_)) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            Reject::Preflight
+            | Reject::Admit(_)
+            | Reject::Refused(
+                Refusal::NoRoute
+                | Refusal::Denied
+                | Refusal::AmbiguousTarget
+                | Refusal::ScopeLacking,
+            )
+            | Reject::BodyTooLarge
+            | Reject::Forward(_)
+            | Reject::Management(
+                ManagementError::Invalid(_)
+                | ManagementError::ActorTooWeak
+                | ManagementError::TargetAbove
+                | ManagementError::SelfAction { .. }
+                | ManagementError::KeyNotFound { .. },
+            )
+            | Reject::ManagementBody
+            | Reject::ManagementBodyTooSlow => {}
+        }
+    }
+}
+
+type Plain = (StatusCode, ErrorCode, &'static str, &'static str);
+
+fn plain(status: StatusCode, code: ErrorCode, message: &str, dev: &str) -> ErrorBody {
+    ErrorBody {
+        status,
+        code,
+        message: message.to_owned(),
+        dev_message: dev.to_owned(),
+        details: None,
+    }
+}
+
+fn too_slow() -> Plain {
+    (
+        StatusCode::REQUEST_TIMEOUT,
+        ErrorCode::BadRequest,
+        "The request's body came too slowly.",
+        "No byte of the body came for longer than the gateway waits.",
+    )
+}
+
+fn broken_body() -> Plain {
+    (
+        StatusCode::BAD_REQUEST,
+        ErrorCode::BadRequest,
+        "The request's body is not acceptable.",
+        "The body broke off, or its framing is not that of HTTP/1.1.",
+    )
+}
+
+fn no_access() -> ErrorBody {
+    plain(
+        StatusCode::FORBIDDEN,
+        ErrorCode::NoAccess,
+        "The API key has no access to this API.",
+        "The scope of the API key does not include what this API needs.",
+    )
+}
+
+fn unknown_key() -> ErrorBody {
+    plain(
+        StatusCode::UNAUTHORIZED,
+        ErrorCode::UnknownApiKey,
+        "The API key does not exist.",
+        "The header must hold one API key, one that exists and is in force.",
+    )
+}
+
+fn admit_body(error: AdmitError) -> ErrorBody {
+    let bad = StatusCode::BAD_REQUEST;
+    let (status, message, dev) = match error {
+        AdmitError::Method => (
+            bad,
+            "The request's method is not acceptable.",
+            "A method is in upper case, and neither TRACE nor CONNECT.",
+        ),
+        AdmitError::Host(_) => (
+            bad,
+            "The request's host is not acceptable.",
+            "A request has one Host header, with a name or an address and at most a port.",
+        ),
+        AdmitError::Target(_) => (
+            bad,
+            "The request's target is not acceptable.",
+            "The target could be read in more than one way.",
+        ),
+        AdmitError::TargetTooLong => (
+            StatusCode::URI_TOO_LONG,
+            "The request's target is too long.",
+            "The target has more bytes than the gateway's limit.",
+        ),
+        AdmitError::TooManyHeaders | AdmitError::HeadTooLarge => (
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "The request's headers are too large.",
+            "The headers are more, or have more bytes, than the gateway's limits.",
+        ),
+        AdmitError::Underscore => (
+            bad,
+            "The request's headers are not acceptable.",
+            "A header's name has no underscore.",
+        ),
+        AdmitError::Framing => (
+            bad,
+            "The request's framing is not acceptable.",
+            "The length of a body is given once: by Content-Length, or by chunked transfer.",
+        ),
+        AdmitError::Expectation => (
+            StatusCode::EXPECTATION_FAILED,
+            "The request's expectation cannot be met.",
+            "The only expectation that can be met is 100-continue.",
+        ),
+    };
+    plain(status, ErrorCode::BadRequest, message, dev)
+}
+
+fn management_body(error: ManagementError) -> ErrorBody {
+    match error {
+        ManagementError::Invalid(faults) => ErrorBody {
+            details: Some(Details::from(faults)),
+            ..plain(
+                StatusCode::BAD_REQUEST,
+                ErrorCode::BadRequest,
+                "The request is not valid.",
+                "The member details lists what is wrong, field by field.",
+            )
+        },
+        ManagementError::ActorGone => unknown_key(),
+        ManagementError::ActorTooWeak | ManagementError::TargetAbove => no_access(),
+        ManagementError::SelfAction { shown } => ErrorBody {
+            message: format!("The API key {shown} cannot change or delete itself."),
+            ..plain(
+                StatusCode::FORBIDDEN,
+                ErrorCode::NoSelfAction,
+                "",
+                "Use another API key for this operation.",
+            )
+        },
+        ManagementError::KeyNotFound { shown } => ErrorBody {
+            message: format!("The API key {shown} does not exist."),
+            ..plain(
+                StatusCode::NOT_FOUND,
+                ErrorCode::ApiKeyNotFound,
+                "",
+                "Name an existing key by its id or by the key itself.",
+            )
+        },
+        ManagementError::StoreUnavailable(_) => plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::StoreUnavailable,
+            "The key store is not available.",
+            "Nothing was changed that was not answered; try again after the time that Retry-After gives.",
+        ),
+    }
+}
