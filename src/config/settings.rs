@@ -4,6 +4,7 @@
 //! one generation of what is hot; a request works with exactly one.
 
 use crate::clock::Timestamp;
+pub use crate::http::UnderscoreRule as Underscores;
 use crate::key::{Authority, Reveal};
 use crate::policy::Policy;
 use http::{HeaderName, HeaderValue};
@@ -52,14 +53,6 @@ pub struct KeySettings {
     pub store: PathBuf,
     /// The master secret's file, made absolute likewise. `KEYGATE_SECRET` is the store's business.
     pub secret: PathBuf,
-}
-
-/// What happens to header names with an underscore.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Underscores {
-    #[default]
-    Refuse,
-    Drop,
 }
 
 /// A network of addresses, `10.0.0.0/8`; a bare address is a network of one.

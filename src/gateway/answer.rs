@@ -2,9 +2,8 @@
 
 use super::observe::{Head, Observation};
 use super::{Exchange, Reject, ReplyBody, cors};
-use crate::policy::Target;
-use crate::proxy::REQUEST_ID;
 use crate::gateway::generation::Generation;
+use crate::proxy::REQUEST_ID;
 use http::{HeaderValue, Response, StatusCode, header};
 use pin_project_lite::pin_project;
 use std::convert::Infallible;
@@ -138,10 +137,7 @@ impl Finish {
     fn mark(&self, headers: &mut http::HeaderMap) {
         let hot = &self.generation.snapshot.hot;
         let Some(cors) = &hot.cors else { return };
-        let managed = self
-            .observation
-            .route(&hot.policy)
-            .is_some_and(|route| matches!(route.target, Target::Management(_)));
+        let managed = self.observation.is_management();
         if !managed || cors.management {
             cors::mark(cors, self.origin.as_ref(), headers);
         }

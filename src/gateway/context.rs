@@ -63,7 +63,9 @@ impl Context {
         let mut generation = self.generation.borrow_mut();
         if !Arc::ptr_eq(newest, &generation.snapshot) {
             let old = Rc::clone(&generation);
-            self.metrics.borrow_mut().fold(|route| old.route_name(route));
+            self.metrics
+                .borrow_mut()
+                .fold(|route| old.route_name(route));
             let adopted = self.upstreams.borrow_mut().adopt(&newest.hot.upstreams);
             *generation = Rc::new(Generation::new(Arc::clone(newest), adopted, &self.cold));
         }

@@ -109,7 +109,12 @@ impl Failures {
     pub fn networks(&self) -> usize {
         self.shards
             .iter()
-            .map(|s| s.lock().unwrap_or_else(std::sync::PoisonError::into_inner).networks.len())
+            .map(|s| {
+                s.lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .networks
+                    .len()
+            })
             .sum()
     }
 }
@@ -135,7 +140,10 @@ mod tests {
         let over = failures.count(a, INTERVAL, 5, start).unwrap_err();
         assert_eq!(over.retry_after, INTERVAL);
         assert_eq!(over.reset_after, INTERVAL * 5);
-        assert_eq!(failures.count(network("192.0.2.2"), INTERVAL, 5, start), Ok(()));
+        assert_eq!(
+            failures.count(network("192.0.2.2"), INTERVAL, 5, start),
+            Ok(())
+        );
         assert_eq!(failures.count(a, INTERVAL, 5, start + INTERVAL), Ok(()));
         assert!(failures.count(a, INTERVAL, 5, start + INTERVAL).is_err());
     }
@@ -156,6 +164,9 @@ mod tests {
         }
         assert!(failures.networks() <= NETWORKS * SHARDS);
         let later = start + Duration::from_secs(1);
-        assert_eq!(failures.count(network("198.51.100.7"), INTERVAL, 1000, later), Ok(()));
+        assert_eq!(
+            failures.count(network("198.51.100.7"), INTERVAL, 1000, later),
+            Ok(())
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! One generation of the configuration, as one worker uses it.
 
 use super::metrics::NO_ROUTE;
+use crate::config::Cold;
 use crate::config::{Snapshot, Timeouts, UpstreamSettings};
 use crate::http::AdmitRules;
-use crate::config::Cold;
 use crate::management;
 use crate::policy::Route;
 use crate::proxy::RequestBody;

@@ -47,11 +47,16 @@ pub(super) fn limit(exchange: Exchange<Allowed>) -> Result<Exchange<Cleared>, Re
     if said.is_some_and(|bytes| bytes > body_bytes) {
         return Err(Reject::BodyTooLarge);
     }
-    exchange.try_map(|Allowed { admitted, permitted }| {
-        Ok(Cleared {
-            admitted,
-            permitted,
-            body_bytes,
-        })
-    })
+    exchange.try_map(
+        |Allowed {
+             admitted,
+             permitted,
+         }| {
+            Ok(Cleared {
+                admitted,
+                permitted,
+                body_bytes,
+            })
+        },
+    )
 }

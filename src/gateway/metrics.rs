@@ -64,7 +64,10 @@ impl Outcome {
 
     /// Whether the request got what it asked for, as far as the gateway is concerned.
     pub fn is_served(self) -> bool {
-        matches!(self, Outcome::Forwarded | Outcome::Managed | Outcome::Preflight)
+        matches!(
+            self,
+            Outcome::Forwarded | Outcome::Managed | Outcome::Preflight
+        )
     }
 }
 
@@ -157,7 +160,12 @@ impl Metrics {
     /// Counts a request of the generation in force.
     pub fn request(&mut self, route: u32, method: &'static str, status: u16, outcome: Outcome) {
         let class = u8::try_from(status / 100).unwrap_or(0);
-        let key = Fast { route, method, class, outcome };
+        let key = Fast {
+            route,
+            method,
+            class,
+            outcome,
+        };
         *self.current.entry(key).or_insert(0) += 1;
     }
 

@@ -11,6 +11,7 @@ use crate::config::AccessLog;
 use crate::http::RequestId;
 use crate::http::forwarded::Client;
 use crate::key::KeyId;
+use crate::policy::Target;
 use crate::proxy::REQUEST_ID;
 use http::{Method, Request, Uri};
 use hyper::body::{Body, Incoming};
@@ -74,6 +75,19 @@ impl Observation {
 
     pub(super) fn client(&self) -> IpAddr {
         self.client
+    }
+
+    /// The name of the header that carries the key.
+    pub(super) fn key_header(&self) -> &str {
+        self.context.cold.keys.header.as_str()
+    }
+
+    /// Whether the request was for the management API.
+    pub(super) fn is_management(&self) -> bool {
+        let routes = self.generation.snapshot.hot.policy.routes();
+        routes
+            .get(self.route.get() as usize)
+            .is_some_and(|route| matches!(route.target, Target::Management(_)))
     }
 
     pub(super) fn routed(&self, route: u32) {

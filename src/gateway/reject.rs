@@ -5,7 +5,7 @@
 
 use super::failures::Exceeded;
 use super::metrics::Outcome;
-use crate::http::error_body::{Details, ErrorBody, ErrorCode};
+use crate::http::error_body::{ErrorBody, ErrorCode};
 use crate::http::{AdmitError, HostError, TargetError};
 use crate::keycache::Unidentified;
 use crate::management::ManagementError;
@@ -54,6 +54,7 @@ impl Reject {
             Reject::SeveralKeys | Reject::Unidentified(_) => Outcome::BadKey,
             Reject::TooManyFailures(_) => Outcome::TooManyFailures,
             Reject::Refused(refusal) => match refusal {
+                Refusal::Unidentified => Outcome::NoKey,
                 Refusal::NoRoute => Outcome::NoRoute,
                 Refusal::MethodNotAllowed { .. } => Outcome::NoMethod,
                 Refusal::Denied => Outcome::Denied,
@@ -127,6 +128,7 @@ impl Reject {
             },
             Reject::TooManyFailures(_) => "failed_auth_limit",
             Reject::Refused(refusal) => match refusal {
+                Refusal::Unidentified => "key_missing",
                 Refusal::NoRoute => "no_route",
                 Refusal::MethodNotAllowed { .. } => "method_not_allowed",
                 Refusal::Denied => "denied",
@@ -172,12 +174,7 @@ impl Reject {
         let (status, code, message, dev) = match self {
             Reject::Preflight => return None,
             Reject::Admit(error) => return Some(admit_body(error)),
-            Reject::NoKey => (
-                S::UNAUTHORIZED,
-                C::EmptyApiKey,
-                "The API key is missing.",
-                "Send the API key in the header that WWW-Authenticate names.",
-            ),
+            Reject::NoKey => no_key(),
             Reject::SeveralKeys | Reject::Unidentified(_) => return Some(unknown_key()),
             Reject::TooManyFailures(_) => (
                 S::TOO_MANY_REQUESTS,
@@ -186,6 +183,7 @@ impl Reject {
                 "Wait for the time that Retry-After gives, and send a valid API key.",
             ),
             Reject::Refused(refusal) => match refusal {
+                Refusal::Unidentified => no_key(),
                 Refusal::NoRoute => (
                     S::NOT_FOUND,
                     C::ApiNotFound,
@@ -247,11 +245,13 @@ impl Reject {
 
     /// The headers that belong to this answer besides the body's.
     pub fn headers(&self, key_header: &str, headers: &mut HeaderMap) {
-        let seconds = |d: Duration| HeaderValue::from(d.as_secs() + u64::from(d.subsec_nanos() > 0));
+        let seconds =
+            |d: Duration| HeaderValue::from(d.as_secs() + u64::from(d.subsec_nanos() > 0));
         match self {
             Reject::NoKey
             | Reject::SeveralKeys
             | Reject::Unidentified(_)
+            | Reject::Refused(Refusal::Unidentified)
             | Reject::Management(ManagementError::ActorGone) => {
                 let challenge = format!("ApiKey realm=\"keygate\", header=\"{key_header}\"");
                 let challenge = HeaderValue::from_str(&challenge)
@@ -304,6 +304,15 @@ fn plain(status: StatusCode, code: ErrorCode, message: &str, dev: &str) -> Error
         dev_message: dev.to_owned(),
         details: None,
     }
+}
+
+fn no_key() -> Plain {
+    (
+        StatusCode::UNAUTHORIZED,
+        ErrorCode::EmptyApiKey,
+        "The API key is missing.",
+        "Send the API key in the header that WWW-Authenticate names.",
+    )
 }
 
 fn too_slow() -> Plain {
@@ -392,7 +401,9 @@ fn admit_body(error: AdmitError) -> ErrorBody {
 fn management_body(error: ManagementError) -> ErrorBody {
     match error {
         ManagementError::Invalid(faults) => ErrorBody {
-            details: Some(Details::from(faults)),
+            details: Some(
+                serde_json::to_value(faults).expect("faults are strings and lists of strings"),
+            ),
             ..plain(
                 StatusCode::BAD_REQUEST,
                 ErrorCode::BadRequest,

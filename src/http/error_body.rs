@@ -32,9 +32,6 @@ pub enum ErrorCode {
     Internal,
 }
 
-/// Faults by field, for a request that does not validate: field to sentences, in the order in which they were found.
-pub type Details = serde_json::Map<String, serde_json::Value>;
-
 /// One error as the client sees it.
 #[derive(Clone, Debug)]
 pub struct ErrorBody {
@@ -44,8 +41,8 @@ pub struct ErrorBody {
     pub message: String,
     /// One sentence for the one who writes the client.
     pub dev_message: String,
-    /// Present for validation only.
-    pub details: Option<Details>,
+    /// Faults by field, field to sentences; present for validation only.
+    pub details: Option<serde_json::Value>,
 }
 
 impl ErrorBody {
@@ -63,7 +60,7 @@ impl ErrorBody {
             source: &'static str,
             code: ErrorCode,
             #[serde(skip_serializing_if = "Option::is_none")]
-            details: Option<&'a Details>,
+            details: Option<&'a serde_json::Value>,
         }
         serde_json::to_vec(&Outer {
             error: Inner {

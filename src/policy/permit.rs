@@ -76,6 +76,14 @@ impl Routed {
         !self.public
     }
 
+    /// The number of the route that was found, for counters; `None` where none takes the request.
+    pub fn route_index(&self) -> Option<RouteIndex> {
+        match self.found {
+            Found::Route(route) => Some(route),
+            Found::MethodNotAllowed(_) | Found::NotFound => None,
+        }
+    }
+
     /// The route that was found, for logs and metrics; `None` where none takes the request.
     pub fn route<'p>(&self, policy: &'p Policy) -> Option<&'p Arc<Route>> {
         match self.found {

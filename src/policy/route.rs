@@ -56,6 +56,11 @@ impl RouteIndex {
     pub const fn index(self) -> usize {
         self.0 as usize
     }
+
+    /// The position, as small as it is kept.
+    pub const fn as_u32(self) -> u32 {
+        self.0
+    }
 }
 
 /// Who may use a route.
