@@ -6,8 +6,9 @@
 
 use super::generation::Generation;
 use super::metrics::{Labels, NO_ROUTE, Outcome, method_label};
-use super::{Context, Exchange, Link};
+use super::{Exchange, Link};
 use crate::config::AccessLog;
+use crate::deadline::Wait;
 use crate::http::RequestId;
 use crate::http::forwarded::Client;
 use crate::key::KeyId;
@@ -24,7 +25,7 @@ use tower::Service;
 
 /// What is known of a request so far.
 pub struct Observation {
-    context: Rc<Context>,
+    link: Rc<Link>,
     generation: Rc<Generation>,
     id: RequestId,
     client: IpAddr,
@@ -43,14 +44,14 @@ pub struct Observation {
 
 impl Observation {
     pub(super) fn begin(
-        context: Rc<Context>,
+        link: Rc<Link>,
         generation: Rc<Generation>,
         id: RequestId,
         client: IpAddr,
         method: &Method,
     ) -> Self {
         Observation {
-            context,
+            link,
             generation,
             id,
             client,
@@ -79,7 +80,7 @@ impl Observation {
 
     /// The name of the header that carries the key.
     pub(super) fn key_header(&self) -> &str {
-        self.context.cold.keys.header.as_str()
+        self.link.context.cold.keys.header.as_str()
     }
 
     /// Whether the request was for the management API.
@@ -163,9 +164,9 @@ impl Observation {
 
 impl Drop for Observation {
     fn drop(&mut self) {
-        let mut metrics = self.context.metrics.borrow_mut();
+        let mut metrics = self.link.context.metrics.borrow_mut();
         let (status, outcome) = (self.status.get(), self.outcome.get());
-        if self.context.is_current(&self.generation) {
+        if self.link.context.is_current(&self.generation) {
             metrics.request(self.route.get(), self.method, status, outcome);
         } else {
             metrics.late_request(Labels {
@@ -181,6 +182,8 @@ impl Drop for Observation {
         }
         drop(metrics);
         self.log();
+        let idle = self.generation.snapshot.hot.timeouts.idle;
+        self.link.deadline.arm(Wait::Idle, idle);
     }
 }
 
@@ -223,7 +226,7 @@ where
             .and_then(RequestId::from_trusted)
             .unwrap_or_else(|| context.ids.borrow_mut().next_id());
         let observation = Rc::new(Observation::begin(
-            Rc::clone(context),
+            Rc::clone(&link),
             Rc::clone(&generation),
             id,
             client.address,

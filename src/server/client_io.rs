@@ -1,0 +1,129 @@
+//! A client's socket: says on whom the connection waits, and ends it so that the client hears the answer.
+
+use crate::config::Timeouts;
+use crate::deadline::{Deadline, Wait};
+use crate::gateway::Link;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// How long a client that is still sending is listened to after its answer. A socket that closes with bytes unread
+/// resets the connection, and the client may lose the answer that it was just sent.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// A client's socket.
+pub(super) struct ClientIo {
+    stream: TcpStream,
+    link: Rc<Link>,
+    deadline: Deadline,
+    timeouts: Timeouts,
+    /// On whom the connection waited before it waited for the client to take what was written.
+    before_write: Option<Wait>,
+    /// Our direction is closed; the client's is read to its end.
+    lingering: bool,
+}
+
+impl ClientIo {
+    pub(super) fn new(
+        stream: TcpStream,
+        link: Rc<Link>,
+        deadline: Deadline,
+        timeouts: Timeouts,
+    ) -> Self {
+        ClientIo {
+            stream,
+            link,
+            deadline,
+            timeouts,
+            before_write: None,
+            lingering: false,
+        }
+    }
+
+    /// Notes whether the client keeps us waiting with what we write.
+    fn note_write<T>(&mut self, polled: &Poll<io::Result<T>>) {
+        let waits = self.deadline.waits();
+        match (polled.is_pending(), waits) {
+            (true, Some(Wait::ClientWrite)) | (false, None) => {}
+            (true, before) => {
+                self.before_write = before;
+                self.deadline.arm(Wait::ClientWrite, self.timeouts.body);
+            }
+            (false, Some(Wait::ClientWrite)) => match self.before_write.take() {
+                Some(Wait::Idle) => self.deadline.arm(Wait::Idle, self.timeouts.idle),
+                Some(Wait::Stream) => self.deadline.arm(Wait::Stream, self.timeouts.stream),
+                _ => self.deadline.disarm(),
+            },
+            (false, Some(_)) => {}
+        }
+    }
+}
+
+impl AsyncRead for ClientIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before && self.deadline.waits() == Some(Wait::Idle) {
+            self.deadline.arm(Wait::Head, self.timeouts.head);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for ClientIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note_write(&polled);
+        polled
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note_write(&polled);
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A TCP socket keeps nothing back.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.lingering {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            if !self.link.has_unread_body() {
+                return Poll::Ready(Ok(()));
+            }
+            self.lingering = true;
+            self.deadline.arm(Wait::Linger, LINGER);
+        }
+        let mut scratch = [0u8; 16 * 1024];
+        loop {
+            let mut buf = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
+            if buf.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}

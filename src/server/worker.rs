@@ -1,0 +1,188 @@
+//! A worker: one thread, one runtime, its own connections, pools and counters.
+
+use super::connection::{self, Drain};
+use crate::config::{Cold, Snapshot};
+use crate::deadline::Sweeper;
+use crate::gateway::{Context, Failures, Report, stack};
+use crate::keycache::Keys;
+use arc_swap::ArcSwap;
+use std::io;
+use std::net::{IpAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::runtime::{LocalOptions, LocalRuntime};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// How many messages may wait for a worker.
+const QUEUE: usize = 1024;
+
+enum Message {
+    Connection(TcpStream, IpAddr),
+    Report(oneshot::Sender<Report>),
+    Drain,
+    Stop,
+}
+
+/// The control side of a worker.
+pub(super) struct Worker {
+    messages: mpsc::Sender<Message>,
+    open: Arc<AtomicUsize>,
+    thread: std::sync::Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+impl Worker {
+    pub(super) fn start(
+        number: usize,
+        cold: &Arc<Cold>,
+        keys: &Keys,
+        snapshots: Arc<ArcSwap<Snapshot>>,
+        failures: &Arc<Failures>,
+        ended: &Arc<Notify>,
+    ) -> io::Result<Self> {
+        let (messages, inbox) = mpsc::channel(QUEUE);
+        let open = Arc::new(AtomicUsize::new(0));
+        // The runtime is made on the thread that it stays on; this one only shows early that it can be made at all.
+        drop(new_runtime()?);
+        let seat = Seat {
+            cold: Arc::clone(cold),
+            keys: keys.clone(),
+            snapshots,
+            failures: Arc::clone(failures),
+            open: Arc::clone(&open),
+            ended: Arc::clone(ended),
+        };
+        let thread = thread::Builder::new()
+            .name(format!("worker-{number}"))
+            .spawn(move || seat.run(inbox))?;
+        Ok(Worker {
+            messages,
+            open,
+            thread: std::sync::Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Connections that it has, those on their way to it included.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Hands it a connection.
+    pub(super) async fn take(&self, stream: TcpStream, peer: IpAddr) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        let message = Message::Connection(stream, peer);
+        if self.messages.send(message).await.is_err() {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What it has counted; `None` when it has ended.
+    pub(super) async fn report(&self) -> Option<Report> {
+        let (answer, answered) = oneshot::channel();
+        self.messages.send(Message::Report(answer)).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// Asks it to end its connections as soon as they can be ended.
+    pub(super) async fn drain(&self) {
+        let _ = self.messages.send(Message::Drain).await;
+    }
+
+    /// Ends it, and whatever it still does.
+    pub(super) async fn stop(&self) {
+        let _ = self.messages.send(Message::Stop).await;
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+fn new_runtime() -> io::Result<LocalRuntime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
+}
+
+/// What a worker's thread begins with.
+struct Seat {
+    cold: Arc<Cold>,
+    keys: Keys,
+    snapshots: Arc<ArcSwap<Snapshot>>,
+    failures: Arc<Failures>,
+    open: Arc<AtomicUsize>,
+    ended: Arc<Notify>,
+}
+
+/// Counts a connection that a worker has, until it ends.
+struct Held {
+    open: Arc<AtomicUsize>,
+    ended: Arc<Notify>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.ended.notify_one();
+    }
+}
+
+impl Seat {
+    fn run(self, inbox: mpsc::Receiver<Message>) {
+        let runtime = new_runtime().expect("a runtime could be made a moment ago");
+        runtime.block_on(self.work(inbox));
+    }
+
+    async fn work(self, mut inbox: mpsc::Receiver<Message>) {
+        let sweeper = Sweeper::new(Instant::now());
+        let context = Rc::new(Context::new(
+            self.cold,
+            self.keys,
+            self.snapshots,
+            self.failures,
+            sweeper.clone(),
+        ));
+        let drain = Drain::default();
+        let line = stack();
+        // Both end with the runtime.
+        tokio::task::spawn_local(async move { sweeper.run().await });
+        let tidied = Rc::clone(&context);
+        tokio::task::spawn_local(async move {
+            let mut seconds = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                seconds.tick().await;
+                tidied.tidy();
+            }
+        });
+        while let Some(message) = inbox.recv().await {
+            match message {
+                Message::Connection(stream, peer) => {
+                    let held = Held {
+                        open: Arc::clone(&self.open),
+                        ended: Arc::clone(&self.ended),
+                    };
+                    let (context, drain, line) = (Rc::clone(&context), drain.clone(), line.clone());
+                    tokio::task::spawn_local(async move {
+                        let _held = held;
+                        connection::serve(context, stream, peer, drain, line).await;
+                    });
+                }
+                Message::Report(answer) => {
+                    let open = self.open.load(Ordering::Relaxed);
+                    let _ = answer.send(context.report(open as u64));
+                }
+                Message::Drain => {
+                    drain.begin();
+                    context.sweeper().wake_all();
+                }
+                Message::Stop => return,
+            }
+        }
+    }
+}
