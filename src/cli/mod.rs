@@ -1,5 +1,71 @@
-//! (to be written)
+//! The command line: arguments to a command, a command to an exit code.
+//!
+//! Exit codes are the same everywhere: 0 when done, 1 for what fails at run time, 2 for bad usage or a bad configuration.
 
 pub mod check;
 pub mod init;
 pub mod keys;
+mod logging;
+pub mod run;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use std::process::ExitCode;
+
+/// An API-key gateway: checks each request's key in memory, decides by TOML route policies, forwards what is permitted.
+#[derive(Parser)]
+#[command(
+    name = "keygate",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  keygate demo                                     everything on embedded defaults, nothing to set up
+  keygate init gateway --upstream http://127.0.0.1:9000
+  keygate check --config gateway/keygate.toml
+  keygate run   --config gateway/keygate.toml
+  keygate keys create --config gateway/keygate.toml --name 'Mobile app' --scope authOnly
+
+Exit codes: 0 done, 1 failed at run time, 2 bad usage or bad configuration."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: CommandLine,
+}
+
+#[derive(Subcommand)]
+enum CommandLine {
+    /// Run the gateway.
+    Run(run::RunArgs),
+    Keys(keys::KeysArgs),
+    /// Print a shell's completion script.
+    #[command(after_help = "Example:\n  keygate completion bash > /etc/bash_completion.d/keygate")]
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs what the arguments say.
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        CommandLine::Run(args) => run::run(args),
+        CommandLine::Keys(args) => keys::run(args),
+        CommandLine::Completion { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(shell, &mut command, "keygate", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// An error with all its causes, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,133 @@
+//! `/readyz` and `/status` as JSON.
+
+use super::State;
+use serde::Serialize;
+
+/// The feed of key changes counts as behind when it was not heard of for this long.
+const FEED_BEHIND_SECONDS: f64 = 5.0;
+
+/// Whether requests should be sent here, and why.
+#[derive(Serialize)]
+pub(super) struct Readiness {
+    pub(super) ready: bool,
+    keys: Check,
+    policy: Check,
+    feed: Check,
+    drain: Check,
+}
+
+#[derive(Serialize)]
+struct Check {
+    ok: bool,
+    reason: String,
+}
+
+/// Keys and policy are loaded before anything listens, so what can be wrong later is a drain. A feed that is behind is
+/// told but does not make the gateway unready: the cache is complete, and taking all gateways out for a store that is
+/// away would turn a part of the service off and help nobody.
+pub(super) fn readiness(state: &State) -> Readiness {
+    let (reload, feed) = (state.live.status(), state.keys.feed());
+    let draining = state.is_draining();
+    let age = feed.age.as_secs_f64();
+    Readiness {
+        ready: !draining,
+        keys: Check {
+            ok: true,
+            reason: format!("{} keys in memory", state.keys.cache().len()),
+        },
+        policy: Check {
+            ok: reload.last_error.is_none(),
+            reason: match reload.last_error {
+                None => format!("generation {} is in force", reload.generation),
+                Some(_) => format!(
+                    "generation {} is in force; newer files were refused, see /status",
+                    reload.generation
+                ),
+            },
+        },
+        feed: Check {
+            ok: age < FEED_BEHIND_SECONDS,
+            reason: match feed.last_error {
+                None => format!("changes were looked for {age:.1} s ago"),
+                Some(error) => format!("no changes known for {age:.1} s: {error}"),
+            },
+        },
+        drain: Check {
+            ok: !draining,
+            reason: if draining { "draining" } else { "serving" }.to_owned(),
+        },
+    }
+}
+
+/// What the gateway is and has.
+#[derive(Serialize)]
+pub(super) struct Status {
+    version: &'static str,
+    uptime_seconds: u64,
+    draining: bool,
+    policy: Policy,
+    keys: Keys,
+    workers: usize,
+    connections: Vec<usize>,
+}
+
+#[derive(Serialize)]
+struct Policy {
+    generation: u64,
+    hash: String,
+    loaded_at: i64,
+    age_seconds: i64,
+    routes: usize,
+    reloads_accepted: u64,
+    reloads_refused: u64,
+    last_error: Option<String>,
+    last_attempt: Option<i64>,
+    waiting_for_restart: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Keys {
+    count: usize,
+    revision: u64,
+    epoch: Option<String>,
+    feed_age_seconds: f64,
+    feed_error: Option<String>,
+}
+
+pub(super) fn status(state: &State) -> Status {
+    let (reload, feed) = (state.live.status(), state.keys.feed());
+    let now = crate::clock::Timestamp::now().unix_seconds();
+    Status {
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_seconds: state.started.elapsed().as_secs(),
+        draining: state.is_draining(),
+        policy: Policy {
+            generation: reload.generation,
+            hash: reload.hash,
+            loaded_at: reload.loaded_at.unix_seconds(),
+            age_seconds: now - reload.loaded_at.unix_seconds(),
+            routes: state.live.snapshot().hot.policy.routes().len(),
+            reloads_accepted: reload.accepted,
+            reloads_refused: reload.refused,
+            last_error: reload.last_error,
+            last_attempt: reload.last_attempt.map(|at| at.unix_seconds()),
+            waiting_for_restart: reload.waiting,
+        },
+        keys: Keys {
+            count: state.keys.cache().len(),
+            revision: feed.revision.0,
+            epoch: feed.epoch.map(|epoch| epoch.to_string()),
+            feed_age_seconds: feed.age.as_secs_f64(),
+            feed_error: feed.last_error,
+        },
+        workers: state.server.workers(),
+        connections: state.server.connections(),
+    }
+}
+
+pub(super) fn json(value: &impl Serialize) -> String {
+    let mut text =
+        serde_json::to_string_pretty(value).expect("structs of numbers and strings serialize");
+    text.push('\n');
+    text
+}
