@@ -44,8 +44,6 @@ impl Worker {
     ) -> io::Result<Self> {
         let (messages, inbox) = mpsc::channel(QUEUE);
         let open = Arc::new(AtomicUsize::new(0));
-        // The runtime is made on the thread that it stays on; this one only shows early that it can be made at all.
-        drop(new_runtime()?);
         let seat = Seat {
             cold: Arc::clone(cold),
             keys: keys.clone(),
@@ -54,9 +52,20 @@ impl Worker {
             open: Arc::clone(&open),
             ended: Arc::clone(ended),
         };
+        // A local runtime stays on the thread that made it; whether it could be made is heard from there.
+        let (made, is_made) = std::sync::mpsc::sync_channel(1);
         let thread = thread::Builder::new()
             .name(format!("worker-{number}"))
-            .spawn(move || seat.run(inbox))?;
+            .spawn(move || match new_runtime() {
+                Ok(runtime) => {
+                    let _ = made.send(Ok(()));
+                    runtime.block_on(seat.work(inbox));
+                }
+                Err(error) => {
+                    let _ = made.send(Err(error));
+                }
+            })?;
+        is_made.recv().map_err(io::Error::other)??;
         Ok(Worker {
             messages,
             open,
@@ -134,11 +143,6 @@ impl Drop for Held {
 }
 
 impl Seat {
-    fn run(self, inbox: mpsc::Receiver<Message>) {
-        let runtime = new_runtime().expect("a runtime could be made a moment ago");
-        runtime.block_on(self.work(inbox));
-    }
-
     async fn work(self, mut inbox: mpsc::Receiver<Message>) {
         let sweeper = Sweeper::new(Instant::now());
         let context = Rc::new(Context::new(
