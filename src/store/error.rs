@@ -70,6 +70,11 @@ pub enum StoreError {
         expected: &'static str,
         found: String,
     },
+    /// Another file was put in the store's place, but not in the place of its log.
+    #[error(
+        "another file was put in the place of the key store {path:?} while `-wal` and `-shm` beside it belong to the former one, which would damage it: stop all that uses it, put the file there again, move these two away, and start"
+    )]
+    Replaced { path: PathBuf },
     /// The path cannot be used.
     #[error("the key store {path:?} cannot be opened: {source}")]
     File {
@@ -144,6 +149,7 @@ impl StoreError {
             | StoreError::Locked { .. }
             | StoreError::ReadOnly { .. }
             | StoreError::Full { .. }
+            | StoreError::Replaced { .. }
             | StoreError::File { .. }
             | StoreError::Io { .. }
             | StoreError::CommitUnknown { .. }

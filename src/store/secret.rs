@@ -127,12 +127,9 @@ impl SecretSource {
 
     /// The secret for a new store: what the environment or an unfinished start left, else a new file's.
     pub fn read_or_make(&self, random: &dyn SecureRandom) -> Result<MasterSecret, StoreError> {
-        if let Some(secret) = self.read()? {
-            return Ok(secret);
-        }
-        match self {
-            SecretSource::Env(_) => unreachable!("the environment's secret was read or refused"),
-            SecretSource::File(file) => {
+        match (self.read()?, self) {
+            (Some(secret), _) => Ok(secret),
+            (None, SecretSource::File(file)) => {
                 let secret = MasterSecret::generate(random);
                 write_private(file, &secret.text()).map_err(|source| StoreError::SecretFile {
                     file: file.clone(),
@@ -141,6 +138,9 @@ impl SecretSource {
                 })?;
                 Ok(secret)
             }
+            (None, SecretSource::Env(_)) => Err(StoreError::SecretMalformed {
+                place: self.place(),
+            }),
         }
     }
 }

@@ -130,12 +130,8 @@ impl SqliteStore {
         if FileIdentity::of(&self.path)? == live.identity {
             return Ok(live);
         }
-        tracing::warn!(
-            "another file stands in the place of the key store: it is opened and all keys are loaded again"
-        );
-        let opening = live.opening.wrapping_add(1);
-        let opened =
-            open::reopen(&self.path, self.mode, &self.cipher, opening, &self.tuning).await?;
+        let opened = open::reopen(&self.path, self.mode, &self.cipher, &live, &self.tuning).await?;
+        tracing::warn!("another file stands in the place of the key store: it is read from now on");
         let opened = Arc::new(opened);
         self.live.store(Arc::clone(&opened));
         Ok(opened)

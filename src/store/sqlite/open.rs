@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 /// Connections to one file.
 pub(super) struct Live {
     pub identity: FileIdentity,
+    /// The log beside it, as long as connections that write are open.
+    wal: Option<FileIdentity>,
     /// One connection; `None` where the store is only read.
     pub writer: Option<SqlitePool>,
     pub readers: SqlitePool,
@@ -307,8 +309,9 @@ pub(super) async fn pools(
             .max_lifetime(None)
             .connect_lazy_with(connect_options(path, mode, tuning))
     };
-    let live = Live {
+    let mut live = Live {
         identity,
+        wal: None,
         writer: (mode != OpenMode::ReadOnly).then(|| pool(1)),
         readers: pool(4),
         opening,
@@ -316,18 +319,28 @@ pub(super) async fn pools(
     if let Some(writer) = &live.writer {
         check_settings(writer, path).await?;
         check_settings(&live.readers, path).await?;
+        live.wal = FileIdentity::of(&wal_of(path)).ok();
     }
     Ok(live)
 }
 
 /// Opens another file that stands in the store's place now, if it is a store under the same secret.
+///
+/// Where the log of the former file still stands beside it, SQLite would lay the former's pages over the new ones and
+/// damage them. Then nothing is opened: what is right, only the operator knows.
 pub(super) async fn reopen(
     path: &Path,
     mode: OpenMode,
     cipher: &Cipher,
-    opening: u32,
+    former: &Live,
     tuning: &Tuning,
 ) -> Result<Live, StoreError> {
+    if former.wal.is_some() && FileIdentity::of(&wal_of(path)).ok() == former.wal {
+        return Err(StoreError::Replaced {
+            path: path.to_owned(),
+        });
+    }
+    let opening = former.opening.wrapping_add(1);
     let mode = match mode {
         OpenMode::ReadOnly => OpenMode::ReadOnly,
         OpenMode::ReadWrite | OpenMode::CreateOrMigrate => OpenMode::ReadWrite,
