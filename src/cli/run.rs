@@ -174,15 +174,20 @@ async fn serve(
     };
     follow_log_settings(&live, log);
     let snapshot = live.snapshot();
-    for address in state.server.addresses() {
-        tracing::info!(
-            %address,
-            workers = state.server.workers(),
-            routes = snapshot.hot.policy.routes().len(),
-            generation = snapshot.generation,
-            "listening"
-        );
-    }
+    let addresses: Vec<String> = state
+        .server
+        .addresses()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    tracing::info!(
+        gateway = addresses.join(","),
+        admin = admin.as_ref().map(|admin| admin.address().to_string()),
+        workers = state.server.workers(),
+        routes = snapshot.hot.policy.routes().len(),
+        generation = snapshot.generation,
+        "ready"
+    );
     Ok((state, admin, signals))
 }
 
