@@ -3,6 +3,7 @@
 //! Exit codes are the same everywhere: 0 when done, 1 for what fails at run time, 2 for bad usage or a bad configuration.
 
 pub mod check;
+pub mod demo;
 pub mod init;
 pub mod keys;
 mod logging;
@@ -37,6 +38,7 @@ enum CommandLine {
     /// Run the gateway.
     Run(run::RunArgs),
     Keys(keys::KeysArgs),
+    Demo(demo::DemoArgs),
     /// Print a shell's completion script.
     #[command(after_help = "Example:\n  keygate completion bash > /etc/bash_completion.d/keygate")]
     Completion {
@@ -50,6 +52,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         CommandLine::Run(args) => run::run(args),
         CommandLine::Keys(args) => keys::run(args),
+        CommandLine::Demo(args) => demo::run(args),
         CommandLine::Completion { shell } => {
             let mut command = Arguments::command();
             clap_complete::generate(shell, &mut command, "keygate", &mut std::io::stdout());

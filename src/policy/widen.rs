@@ -226,7 +226,7 @@ impl<'p> Search<'p> {
             let at = |pattern: &'_ Pattern| pattern.segments.get(at).cloned();
             match (at(one), at(other)) {
                 (Some(Segment::Literal(text)), _) | (_, Some(Segment::Literal(text))) => {
-                    path.push_str(&text)
+                    path.push_str(&text);
                 }
                 _ => path.push_str(&self.fresh),
             }
