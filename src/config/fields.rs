@@ -15,6 +15,9 @@ use std::rc::Rc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+/// Most problems that are shown: nobody reads more, and a megabyte of nonsense must not become a gigabyte of answers.
+const MOST_PROBLEMS: usize = 1000;
+
 /// Where problems are written down.
 #[derive(Default)]
 pub(super) struct Desk {
@@ -47,6 +50,14 @@ impl Desk {
         let rank = |place: &Place| self.sources.iter().position(|s| s.file == place.file);
         problems.sort_by_key(|p| (rank(&p.place), p.place.span.start, p.severity));
         problems.dedup_by(|b, a| a.place == b.place && a.message == b.message);
+        if let Some(place) = problems.get(MOST_PROBLEMS).map(|p| p.place.clone()) {
+            let more = problems.len() - MOST_PROBLEMS;
+            problems.truncate(MOST_PROBLEMS);
+            let message = format!(
+                "there are {more} more problems from here on; this may be no configuration at all"
+            );
+            problems.push(Problem::error(place, message));
+        }
         for problem in &mut problems {
             if problem.excerpt.is_none() {
                 problem.excerpt = self.excerpt(&problem.place);

@@ -23,6 +23,8 @@ mod live_tests;
 mod load;
 mod problem;
 mod process;
+#[cfg(test)]
+mod robustness;
 mod routes;
 mod secret;
 mod settings;

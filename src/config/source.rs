@@ -83,6 +83,8 @@ impl Source {
         let row = place.line - 1;
         let from = *self.lines.get(row)?;
         let until = self.lines.get(row + 1).map_or(self.text.len(), |n| n - 1);
+        // A comment is no part of any problem, and may hold what was commented out.
+        let until = from + without_comment(&self.text[from..until]).len();
         let hidden = self.hidden.borrow();
         let mut shown = Vec::new();
         let (mut caret_from, mut caret_until) = (None, 0);
@@ -143,6 +145,23 @@ impl Source {
     pub(super) fn rows(&self) -> usize {
         self.lines.len()
     }
+}
+
+/// The line up to its comment; a `#` in a text that begins on the line is none.
+fn without_comment(line: &str) -> &str {
+    let mut quote = None;
+    let mut escaped = false;
+    for (at, c) in line.char_indices() {
+        match (quote, c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some('"'), '\\') => escaped = true,
+            (Some(q), c) if q == c => quote = None,
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '#') => return line[..at].trim_end(),
+            _ => {}
+        }
+    }
+    line
 }
 
 /// The closest character boundary at or before `at`.
@@ -233,6 +252,19 @@ mod tests {
         let excerpt = s.excerpt(&s.place(30..31)).unwrap();
         assert_eq!(excerpt.text, "set = { apikey = …, b = 1 }");
         assert_eq!((excerpt.indent, excerpt.width), (20, 1));
+    }
+
+    #[test]
+    fn an_excerpt_ends_before_the_comment() {
+        for (text, shown) in [
+            ("a = 1 # sesame", "a = 1"),
+            ("a = \"#\\\"#\" # sesame", "a = \"#\\\"#\""),
+            ("a = '#' # sesame", "a = '#'"),
+            ("# sesame", ""),
+        ] {
+            let s = source(text);
+            assert_eq!(s.excerpt(&s.place(0..1)).unwrap().text, shown);
+        }
     }
 
     #[test]

@@ -266,7 +266,54 @@ fn blank(text: &mut String, span: Range<usize>) {
     text.replace_range(span, &blanked);
 }
 
-/// In a file that does not parse, no tree says which value is a secret: hide what could be one by its surroundings.
+/// Fields whose values are no secrets, wherever they stand but among headers.
+const HARMLESS: [&str; 43] = [
+    "access",
+    "add_prefix",
+    "allow",
+    "authOnly",
+    "body",
+    "body_bytes",
+    "burst",
+    "connect",
+    "connections",
+    "credentials",
+    "deny",
+    "drain",
+    "dumpable",
+    "expose",
+    "format",
+    "fullAccess",
+    "head",
+    "head_bytes",
+    "host",
+    "idle",
+    "include",
+    "level",
+    "listen",
+    "management",
+    "max_age",
+    "methods",
+    "name",
+    "origins",
+    "path",
+    "paths",
+    "prefix",
+    "rate",
+    "request",
+    "response",
+    "reveal",
+    "scope",
+    "servers",
+    "stream",
+    "strip_prefix",
+    "target_bytes",
+    "underscores",
+    "upstream",
+    "workers",
+];
+
+/// In a file that does not parse, no tree says which value is a secret: only what is known to be none is shown.
 fn hide_likely_secrets(source: &Source) {
     const WORDS: [&str; 9] = [
         "header",
@@ -281,22 +328,33 @@ fn hide_likely_secrets(source: &Source) {
     ];
     let suspicious = |text: &str| {
         let text = text.to_ascii_lowercase();
-        WORDS.iter().any(|w| text.contains(w)) || (text.contains("://") && text.contains('@'))
+        WORDS.iter().any(|w| text.contains(w)) || text.contains('@')
     };
     for section in sections(source) {
-        let header = source.text[section.clone()].lines().next().unwrap_or("");
-        let mut open = looks_like_header(header) && suspicious(header);
         let first = source.row(section.start);
         let last = source.row(section.end.saturating_sub(1).max(section.start));
+        // Whether what follows belongs to a field that is harmless.
+        let mut harmless = true;
+        let mut closed = false;
         for row in first..=last {
             let span = source.line_span(row);
             let line = &source.text[span.clone()];
             let assignment = looks_like_assignment(line);
-            if suspicious(line) && !(row == first && open) {
-                // The values of a table over several lines follow; the next section ends it.
-                open |= line.contains('{') || line.contains("\"\"\"") || line.contains("'''");
-                source.hide(after_equals(line, span, assignment));
-            } else if open && row != first {
+            if row == first && looks_like_header(line) {
+                // `[upstreams.a.headers.set]` and whatever may have been that.
+                closed = suspicious(line) || line.matches('.').count() > 1;
+                harmless = !closed;
+            } else if assignment {
+                let name = line.split('=').next().unwrap_or_default().trim();
+                harmless = HARMLESS.contains(&name) && line.matches('=').count() == 1;
+            }
+            let shown = if row == first && looks_like_header(line) {
+                // A header's own line is harmless unless something else runs into it.
+                !line.contains(['=', '"', '\''])
+            } else {
+                harmless && !closed && !suspicious(line)
+            };
+            if !shown {
                 source.hide(after_equals(line, span, assignment));
             }
         }

@@ -750,3 +750,12 @@ fn the_keys_table_alone_is_read_past_faults_elsewhere_but_never_guessed() {
         assert!(read(&faulty).is_err(), "{faulty}");
     }
 }
+
+#[test]
+fn nonsense_without_end_gets_an_answer_with_an_end() {
+    let text = "[a]\nb = \nc = [\n".repeat(2000);
+    let problems = load_texts(&text, &[]).unwrap_err();
+    assert_eq!(problems.0.len(), 1001);
+    let last = &problems.0[1000].message;
+    assert!(last.contains("more problems"), "{last}");
+}
