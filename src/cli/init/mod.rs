@@ -139,6 +139,8 @@ fn shell_word(path: &Path) -> String {
 
 /// Makes everything, or nothing.
 fn init(folder: &Path, upstream: &str) -> Result<ApiKey, InitError> {
+    // As it is copied from a browser.
+    let upstream = upstream.strip_suffix('/').unwrap_or(upstream);
     config::check_server(upstream).map_err(InitError::Upstream)?;
     refuse_existing(folder)?;
     let workshop = Workshop::beside(folder)?;
@@ -335,7 +337,7 @@ mod tests {
     fn a_folder_is_made_with_all_that_run_needs_and_nothing_else() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("deep/er");
-        let key = init(&folder, "http://127.0.0.1:9").unwrap();
+        let key = init(&folder, "http://127.0.0.1:9/").unwrap();
         assert_eq!(key.expose().len(), 40);
         assert_eq!(
             all(&folder),
