@@ -37,6 +37,8 @@ struct Arguments {
 enum CommandLine {
     /// Run the gateway.
     Run(run::RunArgs),
+    Check(check::CheckArgs),
+    Init(init::InitArgs),
     Keys(keys::KeysArgs),
     Demo(demo::DemoArgs),
     /// Print a shell's completion script.
@@ -51,6 +53,8 @@ enum CommandLine {
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         CommandLine::Run(args) => run::run(args),
+        CommandLine::Check(args) => check::run(args),
+        CommandLine::Init(args) => init::run(args),
         CommandLine::Keys(args) => keys::run(args),
         CommandLine::Demo(args) => demo::run(args),
         CommandLine::Completion { shell } => {
