@@ -32,14 +32,15 @@
 //! `GET /v3/users` ends at the same table, which has nothing for GET; the walk goes on to the tail, and fullAccess is
 //! needed. `GET /v3/users/` is not given to the tail, since `/v3/users` has a route: 404. `GET /v3` matches nothing: 404.
 //!
-//! Where things are: a path's text is read in `pattern`; patterns hang in the `tree`, and a request comes down it in
-//! `walk`; at its end `methods` says who takes the method; `management` stands before the tree; `find` puts these
+//! Where things are: a path's text is read in `pattern`; patterns hang in the `tree` (many literals at one node
+//! in `literals`), and a request comes down it in `walk`; at its end `methods` says who takes the method; `management` stands before the tree; `find` puts these
 //! together and `permit` makes the proofs. `compile` builds it all, with `reach` and `widen` for what cannot be seen
 //! from one route alone; `expect` runs the tests that a policy brings along.
 
 mod compile;
 mod expect;
 mod find;
+mod literals;
 mod management;
 mod methods;
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! How a request comes down is told in [`super::walk`].
 
 use super::HostPattern;
+use super::literals::Literals;
 use super::methods::ByMethod;
 use super::pattern::{Pattern, Segment};
 use std::collections::HashMap;
@@ -143,12 +144,7 @@ impl Tree {
     }
 
     fn root_for(&mut self, host: Option<&HostPattern>) -> NodeId {
-        let found = match host {
-            None => Some(self.hosts.any),
-            Some(HostPattern::Exact(name)) => self.hosts.exact.get(name).copied(),
-            Some(HostPattern::Suffix(name)) => self.hosts.suffix.get(name).copied(),
-        };
-        if let Some(root) = found {
+        if let Some(root) = self.root(host) {
             return root;
         }
         let root = self.add(Up::Root);
@@ -195,33 +191,4 @@ impl Tree {
 fn number(index: usize) -> u32 {
     u32::try_from(index)
         .expect("a policy that fits into memory as text has fewer than 2^32 segments")
-}
-
-/// The literal children of a node.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Literals {
-    /// Sorted by text.
-    children: Vec<(Box<str>, NodeId)>,
-}
-
-impl Literals {
-    /// The child for exactly this text.
-    pub fn get(&self, text: &str) -> Option<NodeId> {
-        let found = self
-            .children
-            .binary_search_by(|(literal, _)| (**literal).cmp(text));
-        found.ok().map(|at| self.children[at].1)
-    }
-
-    fn insert(&mut self, text: Box<str>, child: NodeId) {
-        let at = self
-            .children
-            .partition_point(|(literal, _)| **literal < *text);
-        self.children.insert(at, (text, child));
-    }
-
-    /// All children, by text.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, NodeId)> {
-        self.children.iter().map(|(text, child)| (&**text, *child))
-    }
 }

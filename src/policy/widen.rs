@@ -119,12 +119,12 @@ impl<'p> Search<'p> {
                         );
                     }
                     Some(Segment::Param(_)) => {
-                        open.extend(node.literals.iter().map(|(_, child)| (child, used + 1)));
+                        open.extend(node.literals.nodes().map(|child| (child, used + 1)));
                         open.extend(node.param.map(|child| (child, used + 1)));
                     }
                     Some(Segment::Tail(_)) => {
                         found.extend(node.exact);
-                        open.extend(node.literals.iter().map(|(_, child)| (child, used)));
+                        open.extend(node.literals.nodes().map(|child| (child, used)));
                         open.extend(node.param.map(|child| (child, used)));
                     }
                 }
