@@ -21,32 +21,48 @@ const CONNECTIONS: usize = 64;
 
 fn main() {
     for tool in ["nginx", "wrk", "taskset"] {
-        let found = Command::new("sh").args(["-c", &format!("command -v {tool}")]).output();
+        let found = Command::new("sh")
+            .args(["-c", &format!("command -v {tool}")])
+            .output();
         if !found.is_ok_and(|out| out.status.success()) {
             println!("skipped: {tool} is not installed (Debian: nginx-light, wrk, util-linux)");
             return;
         }
     }
     let setting = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(default)
     };
     let rounds = setting("KEYGATE_BENCH_ROUNDS", 5);
     let seconds = setting("KEYGATE_BENCH_SECONDS", 4);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let (keys, handle) = runtime.block_on(support::store_of(folder, KEYS));
     runtime.block_on(handle.close());
     drop(runtime);
 
-    let (upstream_port, nginx_port, keygate_port, admin_port) = (free_port(), free_port(), free_port(), free_port());
+    let (upstream_port, nginx_port, keygate_port, admin_port) =
+        (free_port(), free_port(), free_port(), free_port());
     let _upstream = upstream(folder, upstream_port);
     let nginx = nginx(folder, nginx_port, upstream_port, &keys);
     let keygate = keygate(folder, keygate_port, admin_port, upstream_port);
-    let contenders = [("nginx", nginx.0.id(), nginx_port), ("keygate", keygate.0.id(), keygate_port)];
+    let contenders = [
+        ("nginx", nginx.0.id(), nginx_port),
+        ("keygate", keygate.0.id(), keygate_port),
+    ];
     for (name, _, port) in contenders {
         assert_eq!(status(port, &keys[7]), 200, "{name} lets a good key pass");
-        assert_eq!(status(port, &"0".repeat(40)), 401, "{name} refuses a bad key");
+        assert_eq!(
+            status(port, &"0".repeat(40)),
+            401,
+            "{name} refuses a bad key"
+        );
     }
     for (kind, script) in [
         ("good keys", lua(folder, "good", &keys)),
@@ -68,7 +84,14 @@ fn main() {
                 let _ = write!(line, "{name} {:.2} ({})  ", costs[i], requests / seconds);
             }
             let ratio = costs[1] / costs[0];
-            println!("{line}ratio {ratio:.3}{}", if round == 0 { "  (warm-up, not counted)" } else { "" });
+            println!(
+                "{line}ratio {ratio:.3}{}",
+                if round == 0 {
+                    "  (warm-up, not counted)"
+                } else {
+                    ""
+                }
+            );
             if round > 0 {
                 ratios.push(ratio);
                 all[0].push(costs[0]);
@@ -101,13 +124,20 @@ impl Drop for Running {
 
 fn pinned(core: &str, program: &str) -> Command {
     let mut command = Command::new("taskset");
-    command.args(["-c", core, program]).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+        .args(["-c", core, program])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     command
 }
 
 fn others() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    if cores == 1 { "0".to_owned() } else { format!("1-{}", cores - 1) }
+    if cores == 1 {
+        "0".to_owned()
+    } else {
+        format!("1-{}", cores - 1)
+    }
 }
 
 fn free_port() -> u16 {
@@ -119,8 +149,10 @@ fn nginx_command(core: &str, folder: &Path, name: &str, config: &str) -> Running
     let path = folder.join(format!("{name}.conf"));
     std::fs::write(&path, config).expect("write");
     let child = pinned(core, "nginx")
-        .arg("-p").arg(folder)
-        .arg("-c").arg(&path)
+        .arg("-p")
+        .arg(folder)
+        .arg("-c")
+        .arg(&path)
         .stderr(Stdio::null())
         .spawn()
         .expect("nginx starts");
@@ -143,7 +175,12 @@ fn upstream(folder: &Path, port: u16) -> Running {
         "server {{ listen 127.0.0.1:{port} backlog=4096; default_type application/json; \
          location / {{ return 200 '{{\"data\":{{\"uid\":\"cyclops1\",\"name\":\"Cyclops\"}}}}'; }} }}"
     );
-    let running = nginx_command(&others(), folder, "upstream", &nginx_frame(folder, "upstream", &http));
+    let running = nginx_command(
+        &others(),
+        folder,
+        "upstream",
+        &nginx_frame(folder, "upstream", &http),
+    );
     wait(port);
     running
 }
@@ -176,7 +213,10 @@ fn nginx(folder: &Path, port: u16, upstream: u16, keys: &[String]) -> Running {
 
 fn keygate(folder: &Path, port: u16, admin: u16, upstream: u16) -> Running {
     let routes: String = (0..99).fold(String::new(), |mut text, i| {
-        let _ = writeln!(text, "[[routes]]\npath = \"/v3/things{i}/{{id}}\"\nscope = \"fullAccess\"");
+        let _ = writeln!(
+            text,
+            "[[routes]]\npath = \"/v3/things{i}/{{id}}\"\nscope = \"fullAccess\""
+        );
         text
     });
     let main = format!(
@@ -193,7 +233,9 @@ fn keygate(folder: &Path, port: u16, admin: u16, upstream: u16) -> Running {
     std::fs::write(folder.join("routes.toml"), policy).expect("write");
     let log = std::fs::File::create(folder.join("keygate.log")).expect("a log");
     let child = pinned("0", env!("CARGO_BIN_EXE_keygate"))
-        .arg("run").arg("--config").arg(folder.join("keygate.toml"))
+        .arg("run")
+        .arg("--config")
+        .arg(folder.join("keygate.toml"))
         .stderr(log)
         .spawn()
         .expect("keygate starts");
@@ -205,25 +247,38 @@ fn keygate(folder: &Path, port: u16, admin: u16, upstream: u16) -> Running {
 fn wait(port: u16) {
     let begun = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "nothing listens on {port}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "nothing listens on {port}"
+        );
         std::thread::yield_now();
     }
 }
 
 fn status(port: u16, key: &str) -> u16 {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connect");
-    let request = format!("GET /v3/users/cyclops1 HTTP/1.1\r\nHost: a\r\napikey: {key}\r\nConnection: close\r\n\r\n");
+    let request = format!(
+        "GET /v3/users/cyclops1 HTTP/1.1\r\nHost: a\r\napikey: {key}\r\nConnection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).expect("send");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("an answer");
-    text.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status")
+    text.split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .expect("a status")
 }
 
 /// The processor time of a process so far, all of its threads.
 fn cpu(pid: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
     let after_name = stat.rsplit(')').next().expect("a name");
-    let ticks: u64 = after_name.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().expect("ticks")).sum();
+    let ticks: u64 = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|n| n.parse::<u64>().expect("ticks"))
+        .sum();
     // USER_HZ is 100 on every Linux that this runs on.
     Duration::from_millis(ticks * 10)
 }
@@ -248,14 +303,28 @@ fn lua(folder: &Path, name: &str, keys: &[String]) -> std::path::PathBuf {
 /// Requests, and how many of them were not answered with a success.
 fn wrk(port: u16, script: &Path, seconds: u64) -> (u64, u64) {
     let output = Command::new("taskset")
-        .args(["-c", &others(), "wrk", "-t1", &format!("-c{CONNECTIONS}"), &format!("-d{seconds}s"), "-s"])
+        .args([
+            "-c",
+            &others(),
+            "wrk",
+            "-t1",
+            &format!("-c{CONNECTIONS}"),
+            &format!("-d{seconds}s"),
+            "-s",
+        ])
         .arg(script)
         .arg(format!("http://127.0.0.1:{port}/"))
         .output()
         .expect("wrk runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = text.lines().find_map(|line| line.strip_prefix("RESULT ")).unwrap_or_else(|| panic!("{text}"));
-    let numbers: Vec<u64> = line.split(' ').map(|n| n.parse().expect("a number")).collect();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("RESULT "))
+        .unwrap_or_else(|| panic!("{text}"));
+    let numbers: Vec<u64> = line
+        .split(' ')
+        .map(|n| n.parse().expect("a number"))
+        .collect();
     assert_eq!(numbers[2], 0, "connection errors: {text}");
     (numbers[0], numbers[1])
 }

@@ -8,8 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up.
-const FLOORS: [&str; 15] = [
+const FLOORS: [&str; 16] = [
     "clock",
+    "deadline",
     "key",
     "http",
     "store",

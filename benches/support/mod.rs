@@ -30,7 +30,10 @@ pub async fn store_of(folder: &Path, count: usize) -> (Vec<String>, Keys) {
         .await
         .expect("the store opens");
     let run = |text: &'static str| sqlx::raw_sql(text);
-    run("BEGIN IMMEDIATE").execute(&mut raw).await.expect("begin");
+    run("BEGIN IMMEDIATE")
+        .execute(&mut raw)
+        .await
+        .expect("begin");
     for (i, text) in texts.iter().enumerate() {
         let digest = keys.digester().digest(text.as_bytes());
         sqlx::query(
