@@ -10,7 +10,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Arguments of `keygate check`.
+/// Validate everything that `run` would read, run the policy's tests, and say all that is wrong
 #[derive(clap::Args, Debug)]
 pub struct CheckArgs {
     /// The main configuration file
