@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 /// Most networks remembered in one shard.
 const NETWORKS: usize = 4096;
 const SHARDS: usize = 16;
+/// How often a full shard looks for networks that can be forgotten.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A client's network: an IPv4 address or an IPv6 /64.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -42,6 +44,8 @@ struct Shard {
     networks: HashMap<ClientNetwork, u64>,
     /// Of all networks that there was no room for.
     crowd: u64,
+    /// When it may be looked again which networks can be forgotten: looking costs more than a refusal should.
+    next_look: u64,
 }
 
 /// The limit is exceeded.
@@ -83,11 +87,16 @@ impl Failures {
         let mut shard = shard
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if shard.networks.len() >= NETWORKS && !shard.networks.contains_key(&network) {
-            shard.networks.retain(|_, arrival| *arrival > now);
+        let Shard {
+            networks,
+            crowd,
+            next_look,
+        } = &mut *shard;
+        if networks.len() >= NETWORKS && now >= *next_look && !networks.contains_key(&network) {
+            networks.retain(|_, arrival| *arrival > now);
+            *next_look = now.saturating_add(nanos(LOOK_EVERY));
         }
-        let room = shard.networks.len() < NETWORKS;
-        let Shard { networks, crowd } = &mut *shard;
+        let room = networks.len() < NETWORKS;
         let arrival = match networks.get_mut(&network) {
             Some(known) => known,
             None if room => networks.entry(network).or_insert(0),

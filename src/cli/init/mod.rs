@@ -27,7 +27,7 @@ const SAMPLE_SERVER: &str = "\"http://127.0.0.1:9000\"";
 /// What is made, in the order in which it is moved into place: the main file last, so that it names what is there.
 const PIECES: [&str; 4] = ["secret", "data", "routes.toml", "keygate.toml"];
 
-/// Arguments of `keygate init`.
+/// Write a commented configuration, make the key store and a first key
 #[derive(clap::Args, Debug)]
 pub struct InitArgs {
     /// The folder to write to; made where there is none
