@@ -66,6 +66,7 @@ impl Reject {
                 ForwardError::Connect(_)
                 | ForwardError::BrokenOff(_)
                 | ForwardError::Nonsense(_)
+                | ForwardError::Framing
                 | ForwardError::UnaskedUpgrade => Outcome::UpstreamUnavailable,
                 ForwardError::ConnectTimeout | ForwardError::ResponseTimeout => {
                     Outcome::UpstreamTimeout
@@ -142,6 +143,7 @@ impl Reject {
                 ForwardError::ResponseTimeout => "upstream_response_timeout",
                 ForwardError::BrokenOff(_) => "upstream_broke_off",
                 ForwardError::Nonsense(_) => "upstream_nonsense",
+                ForwardError::Framing => "upstream_framing",
                 ForwardError::UnaskedUpgrade => "upstream_unasked_upgrade",
                 ForwardError::BodyTooLarge => "body_too_large",
                 ForwardError::BodyTooSlow => "body_too_slow",
@@ -214,6 +216,7 @@ impl Reject {
                 ForwardError::Connect(_)
                 | ForwardError::BrokenOff(_)
                 | ForwardError::Nonsense(_)
+                | ForwardError::Framing
                 | ForwardError::UnaskedUpgrade
                 | ForwardError::BodyTooLarge => (
                     S::BAD_GATEWAY,

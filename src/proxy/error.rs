@@ -16,6 +16,8 @@ pub enum ForwardError {
     BrokenOff(#[source] hyper::Error),
     #[error("the upstream's answer is not HTTP/1.1")]
     Nonsense(#[source] hyper::Error),
+    #[error("the upstream's answer has no single length: one `Content-Length`, or `chunked` alone")]
+    Framing,
     #[error("the upstream switched protocols unasked")]
     UnaskedUpgrade,
     #[error("the request's body is larger than the limit")]

@@ -9,7 +9,7 @@ use crate::http::{Admitted, RequestId, forwarded};
 use crate::key::KeyRecord;
 use crate::policy::RouteSettings;
 use crate::upstream::{Choice, Lease, Upstream};
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use std::pin::{Pin, pin};
@@ -196,7 +196,11 @@ fn answer(
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ForwardError::UnaskedUpgrade);
     }
-    let stays = !has_token(&head.headers, &header::CONNECTION, "close");
+    one_length(&mut head.headers)?;
+    // hyper answers a version 1.0 with another, and would lose a chunked body on the next request of such a connection.
+    let stays =
+        head.version == Version::HTTP_11 && !has_token(&head.headers, &header::CONNECTION, "close");
+    head.version = Version::HTTP_11;
     let keep = keep_alive_timeout(&head.headers);
     sanitize_response(&mut head.headers);
     let body = ResponseBody::new(
@@ -208,6 +212,26 @@ fn answer(
         order.timeouts.stream,
     );
     Ok(Response::from_parts(head, body))
+}
+
+/// Leaves an answer one length. hyper reads an answer that has both as chunked (RFC 9112, section 6.3), and would send
+/// it on with the length that it did not believe; other codings than `chunked` were not asked for.
+fn one_length(headers: &mut HeaderMap) -> Result<(), ForwardError> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => {}
+        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            headers.remove(header::CONTENT_LENGTH);
+            return Ok(());
+        }
+        _ => return Err(ForwardError::Framing),
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(()),
+        (Some(only), None) if only.as_bytes().iter().all(u8::is_ascii_digit) => Ok(()),
+        _ => Err(ForwardError::Framing),
+    }
 }
 
 /// `Keep-Alive: timeout=5`: how long the server keeps the connection.

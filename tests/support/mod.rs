@@ -6,6 +6,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+pub mod scripted;
+
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
