@@ -32,6 +32,8 @@ pub struct Observation {
     method: &'static str,
     started: Instant,
     route: Cell<u32>,
+    /// No route, but the path is the management API's.
+    unserved_management: Cell<bool>,
     key: Cell<Option<KeyId>>,
     outcome: Cell<Outcome>,
     reason: Cell<Option<&'static str>>,
@@ -58,6 +60,7 @@ impl Observation {
             method: method_label(method),
             started: Instant::now(),
             route: Cell::new(NO_ROUTE),
+            unserved_management: Cell::new(false),
             key: Cell::new(None),
             // Until there is an answer, the end can only be that the client has gone.
             outcome: Cell::new(Outcome::ClientGone),
@@ -83,16 +86,22 @@ impl Observation {
         self.link.context.cold.keys.header.as_str()
     }
 
-    /// Whether the request was for the management API.
+    /// Whether the request was for the management API, or for a path of its that it does not serve.
     pub(super) fn is_management(&self) -> bool {
         let routes = self.generation.snapshot.hot.policy.routes();
-        routes
-            .get(self.route.get() as usize)
-            .is_some_and(|route| matches!(route.target, Target::Management(_)))
+        match routes.get(self.route.get() as usize) {
+            Some(route) => matches!(route.target, Target::Management(_)),
+            None => self.unserved_management.get(),
+        }
     }
 
     pub(super) fn routed(&self, route: u32) {
         self.route.set(route);
+    }
+
+    /// No route was found, and the path is the management API's.
+    pub(super) fn fell_to_management(&self) {
+        self.unserved_management.set(true);
     }
 
     pub(super) fn identified(&self, key: KeyId) {

@@ -13,8 +13,12 @@ pub struct Matched {
 pub(super) fn route(exchange: Exchange<Admitted>) -> Result<Exchange<Matched>, Reject> {
     let policy = &exchange.generation.snapshot.hot.policy;
     let routed = policy.route(&exchange.proof);
-    if let Some(index) = routed.route_index() {
-        exchange.observation.routed(index.as_u32());
+    match routed.route_index() {
+        Some(index) => exchange.observation.routed(index.as_u32()),
+        None if policy.is_managements(exchange.proof.path()) => {
+            exchange.observation.fell_to_management();
+        }
+        None => {}
     }
     exchange.try_map(|admitted| Ok(Matched { admitted, routed }))
 }

@@ -61,6 +61,13 @@ impl Policy {
         }
     }
 
+    /// Whether the management API owns this canonical path, served there or not.
+    pub fn is_managements(&self, path: &str) -> bool {
+        self.management
+            .iter()
+            .any(|owned| owned.claim(path).is_some())
+    }
+
     /// The ends of the tree that match host and path, the most specific first.
     pub(super) fn walk<'q>(&self, query: Query<'q>) -> Walk<'_, 'q> {
         Walk::new(&self.tree, query.host, query.path)

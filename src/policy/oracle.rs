@@ -195,7 +195,14 @@ fn found(policy: &Policy, method: &str, host: Option<&str>, path: &str) -> Answe
     }
 }
 
-const HOSTS: [Option<&str>; 6] = [None, Some("e"), Some("q.e"), Some("x.e"), Some("y.x.e"), Some("z.y.x.e")];
+const HOSTS: [Option<&str>; 6] = [
+    None,
+    Some("e"),
+    Some("q.e"),
+    Some("x.e"),
+    Some("y.x.e"),
+    Some("z.y.x.e"),
+];
 const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "DELETE", "PURGE"];
 
 fn a_host_pattern() -> impl Strategy<Value = Option<&'static str>> {
