@@ -64,9 +64,8 @@ pub(super) async fn serve<L>(
             Wait::Head => "head_timeout",
             Wait::ClientWrite => "write_timeout",
             Wait::Linger => "linger_timeout",
-            Wait::Idle | Wait::RequestBody | Wait::Connect | Wait::Response | Wait::Stream => {
-                "timeout"
-            }
+            Wait::RequestBody => "body_timeout",
+            Wait::Idle | Wait::Connect | Wait::Response | Wait::Stream => "timeout",
         }),
         End::Failed(error) => {
             let reason = if error.is_parse() {
@@ -171,7 +170,12 @@ impl<C: Connection> Future for Serving<C> {
         match this.connection.poll(cx) {
             Poll::Ready(Ok(())) => Poll::Ready(End::Closed),
             Poll::Ready(Err(error)) => Poll::Ready(End::Failed(error)),
-            Poll::Pending => Poll::Pending,
+            // What the request's own future was asked to act on is still so: there is none any more. A request that was
+            // answered before its body had ended goes on without one.
+            Poll::Pending => match this.deadline.fired() {
+                Some(wait) if wait != Wait::Idle => Poll::Ready(End::Fired(wait)),
+                _ => Poll::Pending,
+            },
         }
     }
 }
