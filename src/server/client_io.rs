@@ -23,6 +23,8 @@ pub(super) struct ClientIo {
     timeouts: Timeouts,
     /// On whom the connection waited before it waited for the client to take what was written.
     before_write: Option<Wait>,
+    /// The client has sent something.
+    heard: bool,
     /// Our direction is closed; the client's is read to its end.
     lingering: bool,
 }
@@ -40,8 +42,15 @@ impl ClientIo {
             deadline,
             timeouts,
             before_write: None,
+            heard: false,
             lingering: false,
         }
+    }
+
+    /// Whether the client may still be sending what nobody will read: a refused body, or what follows an unreadable head.
+    fn is_talking(&self) -> bool {
+        let in_head = self.heard && self.deadline.waits() == Some(Wait::Head);
+        in_head || self.link.has_unread_body()
     }
 
     /// Notes whether the client keeps us waiting with what we write.
@@ -49,6 +58,8 @@ impl ClientIo {
         let waits = self.deadline.waits();
         match (polled.is_pending(), waits) {
             (true, Some(Wait::ClientWrite)) | (false, None) => {}
+            // A request is on its way, and whoever it waits on has a deadline that must not be lost.
+            (true, Some(Wait::RequestBody | Wait::Connect | Wait::Response)) => {}
             (true, before) => {
                 self.before_write = before;
                 self.deadline.arm(Wait::ClientWrite, self.timeouts.body);
@@ -71,8 +82,11 @@ impl AsyncRead for ClientIo {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before && self.deadline.waits() == Some(Wait::Idle) {
-            self.deadline.arm(Wait::Head, self.timeouts.head);
+        if buf.filled().len() > before {
+            self.heard = true;
+            if self.deadline.waits() == Some(Wait::Idle) {
+                self.deadline.arm(Wait::Head, self.timeouts.head);
+            }
         }
         polled
     }
@@ -111,7 +125,7 @@ impl AsyncWrite for ClientIo {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.lingering {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            if !self.link.has_unread_body() {
+            if !self.is_talking() {
                 return Poll::Ready(Ok(()));
             }
             self.lingering = true;
