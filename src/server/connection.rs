@@ -48,7 +48,7 @@ pub(super) async fn serve<L>(
     // hyper's limits lie above ours, so that ours answer first; its timer is not set, ours are the deadlines.
     let connection = http1::Builder::new()
         .writev(false)
-        .max_headers(limits.headers.saturating_mul(2).max(128))
+        .max_headers(limits.headers.saturating_add(limits.headers / 4 + 1))
         .max_buf_size(limits.head_bytes.saturating_mul(2).max(64 * 1024))
         .serve_connection(TokioIo::new(io), Door { link, line });
     let end = Serving {
