@@ -101,5 +101,7 @@ pub fn stack() -> impl Service<
         .layer(step::layer(permit::permit)) // proof of route and principal together
         .layer(step::layer(limit::limit)) // last check: the only maker of what can be dispatched
         // Boxed: the future is some kilobytes, and would be moved through every layer above on its way out.
-        .service(tower::service_fn(|exchange| Box::pin(dispatch::dispatch(exchange))))
+        .service(tower::service_fn(|exchange| {
+            Box::pin(dispatch::dispatch(exchange))
+        }))
 }

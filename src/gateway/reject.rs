@@ -299,12 +299,17 @@ impl Reject {
 
 type Plain = (StatusCode, ErrorCode, &'static str, &'static str);
 
-fn plain(status: StatusCode, code: ErrorCode, message: &str, dev: &str) -> ErrorBody {
+fn plain(
+    status: StatusCode,
+    code: ErrorCode,
+    message: &'static str,
+    dev: &'static str,
+) -> ErrorBody {
     ErrorBody {
         status,
         code,
-        message: message.to_owned(),
-        dev_message: dev.to_owned(),
+        message: message.into(),
+        dev_message: dev.into(),
         details: None,
     }
 }
@@ -417,7 +422,7 @@ fn management_body(error: ManagementError) -> ErrorBody {
         ManagementError::ActorGone => unknown_key(),
         ManagementError::ActorTooWeak | ManagementError::TargetAbove => no_access(),
         ManagementError::SelfAction { shown } => ErrorBody {
-            message: format!("The API key {shown} cannot change or delete itself."),
+            message: format!("The API key {shown} cannot change or delete itself.").into(),
             ..plain(
                 StatusCode::FORBIDDEN,
                 ErrorCode::NoSelfAction,
@@ -426,7 +431,7 @@ fn management_body(error: ManagementError) -> ErrorBody {
             )
         },
         ManagementError::KeyNotFound { shown } => ErrorBody {
-            message: format!("The API key {shown} does not exist."),
+            message: format!("The API key {shown} does not exist.").into(),
             ..plain(
                 StatusCode::NOT_FOUND,
                 ErrorCode::ApiKeyNotFound,

@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// The codes of the contract's table of errors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -38,9 +39,9 @@ pub struct ErrorBody {
     pub status: StatusCode,
     pub code: ErrorCode,
     /// One sentence for the one who reads the screen.
-    pub message: String,
+    pub message: Cow<'static, str>,
     /// One sentence for the one who writes the client.
-    pub dev_message: String,
+    pub dev_message: Cow<'static, str>,
     /// Faults by field, field to sentences; present for validation only.
     pub details: Option<serde_json::Value>,
 }
@@ -62,7 +63,7 @@ impl ErrorBody {
             #[serde(skip_serializing_if = "Option::is_none")]
             details: Option<&'a serde_json::Value>,
         }
-        serde_json::to_vec(&Outer {
+        let outer = Outer {
             error: Inner {
                 message: &self.message,
                 dev_message: &self.dev_message,
@@ -70,7 +71,9 @@ impl ErrorBody {
                 code: self.code,
                 details: self.details.as_ref(),
             },
-        })
-        .expect("strings and maps of strings serialize")
+        };
+        let mut text = Vec::with_capacity(self.message.len() + self.dev_message.len() + 128);
+        serde_json::to_writer(&mut text, &outer).expect("strings and maps of strings serialize");
+        text
     }
 }
