@@ -11,10 +11,11 @@ use crate::keycache::Keys;
 use crate::proxy::{BodyState, RequestBody};
 use crate::upstream::Upstreams;
 use arc_swap::{ArcSwap, Cache};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What one worker works with.
 pub struct Context {
@@ -27,7 +28,11 @@ pub struct Context {
     upstreams: RefCell<Upstreams<RequestBody>>,
     snapshots: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     generation: RefCell<Rc<Generation>>,
+    flood_warned: Cell<Option<Instant>>,
 }
+
+/// How often a worker says that failed authentications are over the limit.
+const FLOOD_WARNING_EVERY: Duration = Duration::from_secs(60);
 
 impl Context {
     /// A worker's context, on the snapshot in force.
@@ -53,6 +58,7 @@ impl Context {
             upstreams: RefCell::new(upstreams),
             snapshots: RefCell::new(snapshots),
             generation: RefCell::new(generation),
+            flood_warned: Cell::new(None),
         }
     }
 
@@ -90,6 +96,20 @@ impl Context {
     /// The worker's deadlines.
     pub fn sweeper(&self) -> &Sweeper {
         &self.sweeper
+    }
+
+    /// Says that this client's network is over the limit of failed authentications, unless something like it was said
+    /// less than a minute ago.
+    pub(super) fn warn_of_flood(&self, client: IpAddr) {
+        let now = Instant::now();
+        let said = self.flood_warned.get();
+        if said.is_none_or(|at| now.duration_since(at) >= FLOOD_WARNING_EVERY) {
+            self.flood_warned.set(Some(now));
+            tracing::warn!(
+                %client,
+                "failed authentications over the limit, answered 429; see keygate_requests_total{{outcome=\"too_many_failures\"}}"
+            );
+        }
     }
 
     /// Counts a connection that was ended, by reason.

@@ -139,6 +139,10 @@ impl Observation {
 
     fn log(&self) {
         let outcome = self.outcome.get();
+        if outcome == Outcome::TooManyFailures {
+            // A flood is counted, not written down line by line.
+            return self.link.context.warn_of_flood(self.client);
+        }
         let wanted = match self.generation.snapshot.hot.log.access {
             AccessLog::All => true,
             AccessLog::Refused => !outcome.is_served(),

@@ -164,11 +164,6 @@ impl Reject {
         }
     }
 
-    /// Whether the connection ends with this answer.
-    pub fn closes(&self) -> bool {
-        matches!(self, Reject::TooManyFailures(_))
-    }
-
     /// The answer's body: status, code and sentences. `None` for a preflight, which is 204 without one.
     pub fn body(self) -> Option<ErrorBody> {
         use ErrorCode as C;
