@@ -3,6 +3,9 @@
 //! Lines are handed to a thread that writes them to standard error: no worker ever waits for a disk or a terminal. When
 //! that thread cannot keep up, lines are dropped and counted. Dependencies are capped at INFO: their DEBUG and TRACE
 //! lines hold what a request's headers held.
+//!
+//! What is heard and how it looks can each be changed while it runs: the filter and the form are reloaded apart, for a
+//! layer that has its filter inside is known to the registry by a number that a new one would not have.
 
 use crate::config::{LogFormat, LogLevel, LogSettings};
 use std::io::IsTerminal;
@@ -17,12 +20,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// How many lines may wait to be written.
 const WAITING_LINES: usize = 64 * 1024;
 
-type Lines = Box<dyn Layer<Registry> + Send + Sync>;
+type Form = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// The running log. Dropped, it writes what still waits.
 pub(super) struct Log {
     writer: NonBlocking,
-    lines: reload::Handle<Lines, Registry>,
+    heard: reload::Handle<Targets, Registry>,
+    form: reload::Handle<Form, Registry>,
     in_force: std::sync::Mutex<LogSettings>,
     _guard: WorkerGuard,
 }
@@ -35,11 +39,15 @@ impl Log {
             .buffered_lines_limit(WAITING_LINES)
             .thread_name("log")
             .finish(std::io::stderr());
-        let (layer, lines) = reload::Layer::new(lines(settings, writer.clone()));
-        let _ = tracing_subscriber::registry().with(layer).try_init();
+        let (filter, heard) = reload::Layer::new(heard(settings.level));
+        let (layer, form) = reload::Layer::new(form(settings.format, writer.clone()));
+        let _ = tracing_subscriber::registry()
+            .with(layer.with_filter(filter))
+            .try_init();
         Log {
             writer,
-            lines,
+            heard,
+            form,
             in_force: std::sync::Mutex::new(settings),
             _guard: guard,
         }
@@ -53,7 +61,8 @@ impl Log {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         if *in_force != settings {
             *in_force = settings;
-            let _ = self.lines.reload(lines(settings, self.writer.clone()));
+            let _ = self.heard.reload(heard(settings.level));
+            let _ = self.form.reload(form(settings.format, self.writer.clone()));
         }
     }
 
@@ -63,20 +72,25 @@ impl Log {
     }
 }
 
-fn lines(settings: LogSettings, writer: NonBlocking) -> Lines {
-    let level = match settings.level {
+/// Which lines are written.
+fn heard(level: LogLevel) -> Targets {
+    let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let targets = Targets::new()
+    Targets::new()
         .with_default(level.min(LevelFilter::INFO))
         .with_target("keygate", level)
         // Access lines have a switch of their own, `log.access`.
-        .with_target("keygate::access", LevelFilter::INFO);
-    let json = match settings.format {
+        .with_target("keygate::access", LevelFilter::INFO)
+}
+
+/// How a line looks.
+fn form(format: LogFormat, writer: NonBlocking) -> Form {
+    let json = match format {
         LogFormat::Json => true,
         LogFormat::Text => false,
         LogFormat::Auto => !std::io::stderr().is_terminal(),
@@ -88,12 +102,8 @@ fn lines(settings: LogSettings, writer: NonBlocking) -> Lines {
             .flatten_event(true)
             .with_current_span(false)
             .with_span_list(false)
-            .with_filter(targets)
             .boxed()
     } else {
-        layer
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_filter(targets)
-            .boxed()
+        layer.with_ansi(std::io::stderr().is_terminal()).boxed()
     }
 }
