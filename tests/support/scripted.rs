@@ -144,6 +144,11 @@ impl Peer {
         Some(body)
     }
 
+    /// How many bytes the body has that comes now: of this length, or chunked. Nothing of it is kept.
+    pub fn count_body(&mut self, length: Option<u64>) -> u64 {
+        count_body(&mut self.reader, length).expect("a whole body")
+    }
+
     /// Sends these bytes; false when they cannot be sent.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
@@ -190,6 +195,36 @@ impl Peer {
     /// Ends both directions now.
     pub fn close(&self) {
         let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+/// How many bytes the answer's body has that comes now: of this length, or chunked. Nothing of it is kept.
+pub fn count_answer(client: &mut Client, length: Option<u64>) -> u64 {
+    count_body(&mut client.reader, length).expect("a whole body")
+}
+
+fn count_body(reader: &mut impl BufRead, length: Option<u64>) -> std::io::Result<u64> {
+    let take = |reader: &mut dyn BufRead, bytes: u64| {
+        let copied = std::io::copy(&mut reader.take(bytes), &mut std::io::sink())?;
+        if copied == bytes {
+            Ok(copied)
+        } else {
+            Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof))
+        }
+    };
+    if let Some(length) = length {
+        return take(reader, length);
+    }
+    let mut sum = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let size = u64::from_str_radix(line.trim(), 16).map_err(std::io::Error::other)?;
+        take(reader, size + 2)?;
+        if size == 0 {
+            return Ok(sum);
+        }
+        sum += size;
     }
 }
 
