@@ -12,9 +12,21 @@ use std::process::ExitCode;
 
 /// Validate everything that `run` would read, run the policy's tests, and say all that is wrong
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Problems go to standard error, each as file:line:column, with its line and what was expected.
+Exit code 0 if `run` would start with these files, 2 if not; warnings do not count.
+
+Examples:
+  keygate check --config gateway/keygate.toml
+  keygate check --config gateway/keygate.toml --no-secrets    # where the secrets are not, as in CI")]
 pub struct CheckArgs {
     /// The main configuration file
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "KEYGATE_CONFIG",
+        default_value = "keygate.toml"
+    )]
     config: PathBuf,
     /// Check without the secrets: unset variables and missing secret files are no errors, the master secret is not read
     #[arg(long)]

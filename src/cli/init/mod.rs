@@ -29,6 +29,12 @@ const PIECES: [&str; 4] = ["secret", "data", "routes.toml", "keygate.toml"];
 
 /// Write a commented configuration, make the key store and a first key
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Makes keygate.toml, routes.toml, data/ and secret/ in DIR: all or nothing, and overwrites nothing.
+The first key, of scope fullAccess, is printed on standard output.
+
+Example:
+  keygate init gateway --upstream http://127.0.0.1:9000")]
 pub struct InitArgs {
     /// The folder to write to; made where there is none
     #[arg(value_name = "DIR")]
