@@ -104,7 +104,7 @@ servers = ["http://{upstream}"]
 
     /// Starts the gateway.
     pub fn start(&self) -> Gateway {
-        Gateway::start(self)
+        Gateway::run(&self.config())
     }
 }
 
@@ -132,10 +132,11 @@ struct Lines {
 }
 
 impl Gateway {
-    fn start(folder: &Folder) -> Self {
+    /// Starts a gateway on this configuration, which logs as JSON.
+    pub fn run(config: &Path) -> Self {
         let mut child = Command::new(KEYGATE)
             .args(["run", "--config"])
-            .arg(folder.config())
+            .arg(config)
             .env_remove("KEYGATE_SECRET")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
