@@ -3,6 +3,7 @@
 use super::observe::{Head, Observation};
 use super::{Exchange, Reject, ReplyBody, cors};
 use crate::gateway::generation::Generation;
+use crate::management::ManagementError;
 use crate::proxy::REQUEST_ID;
 use http::{HeaderValue, Response, StatusCode, header};
 use pin_project_lite::pin_project;
@@ -112,11 +113,19 @@ impl Finish {
 
     fn refuse(&self, reject: Reject) -> Response<ReplyBody> {
         self.observation.refused(reject.outcome(), reject.reason());
-        tracing::debug!(
-            id = self.observation.id().as_str(),
-            error = &reject as &dyn std::error::Error,
-            "request refused"
-        );
+        match &reject {
+            // The client hears a fixed sentence; what must be done about the store, only its error says.
+            Reject::Management(ManagementError::StoreUnavailable(cause)) => tracing::error!(
+                id = self.observation.id().as_str(),
+                error = %cause,
+                "a management request was not carried out: the key store failed"
+            ),
+            reject => tracing::debug!(
+                id = self.observation.id().as_str(),
+                error = reject as &dyn std::error::Error,
+                "request refused"
+            ),
+        }
         let mut response = Response::new(ReplyBody::text(""));
         let headers = response.headers_mut();
         self.mark(headers);
