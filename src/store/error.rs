@@ -198,7 +198,8 @@ impl StoreError {
             _ => None,
         };
         // The primary result code is the low byte of the extended one: https://www.sqlite.org/rescode.html
-        match code.map(|code| code & 0xff) {
+        // One extended code says more: the index beside the log could not grow, which is what a full disk says to a start.
+        match code.map(|code| if code == 4874 { 13 } else { code & 0xff }) {
             Some(5 | 6) => StoreError::Locked { path },
             Some(8) => StoreError::ReadOnly { path },
             Some(10) => StoreError::Io { path, detail },
