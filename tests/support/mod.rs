@@ -135,10 +135,17 @@ struct Lines {
 impl Gateway {
     /// Starts a gateway on this configuration, which logs as JSON.
     pub fn run(config: &Path) -> Self {
-        let mut child = Command::new(KEYGATE)
+        let mut command = Command::new(KEYGATE);
+        command
             .args(["run", "--config"])
             .arg(config)
-            .env_remove("KEYGATE_SECRET")
+            .env_remove("KEYGATE_SECRET");
+        Self::of(command)
+    }
+
+    /// The gateway that this command becomes.
+    pub fn of(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
