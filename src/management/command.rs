@@ -7,7 +7,8 @@
 use super::body::{self, Members, Value};
 use super::faults::Faults;
 use crate::clock::Timestamp;
-use crate::key::{KeyChange, KeyName, KeyNameError, NewKey, ScopeName, Scopes};
+use crate::key::{ApiKey, KeyChange, KeyName, KeyNameError, NewKey, ScopeName, Scopes, mask};
+use std::borrow::Cow;
 
 /// Most unknown fields that are named one by one: an answer stays small whatever a body holds.
 const UNKNOWN_NAMED: usize = 16;
@@ -137,7 +138,12 @@ impl Fields {
             };
         }
         for member in unknown.iter().take(UNKNOWN_NAMED) {
-            let shown: String = member.chars().take(UNKNOWN_SHOWN).collect();
+            // What is as long as a key may be one, pasted where it does not belong.
+            let shown = if member.chars().count() < ApiKey::MIN_LEN {
+                Cow::Borrowed(member.as_str())
+            } else {
+                Cow::Owned(mask(member).chars().take(UNKNOWN_SHOWN).collect())
+            };
             faults.add(&shown, format!("The {shown} field is not known."));
         }
         if unknown.len() > UNKNOWN_NAMED {
