@@ -186,7 +186,7 @@ fn a_configuration_that_cannot_be_read_is_told_with_2() {
     }
 
     std::fs::write(&config, &good).expect("write");
-    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0)).expect("chmod");
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o0)).expect("chmod");
     // Whoever may read everything reads this too.
     if std::fs::read(&config).is_err() {
         let said = fails(&folder, 2).stderr;
