@@ -39,7 +39,10 @@ pub(super) fn start(
                     }
                     counters.accepted.fetch_add(1, Ordering::Relaxed);
                     if let Ok(stream) = stream.into_std()
-                        && let Some(worker) = workers.iter().min_by_key(|worker| worker.open())
+                        && let Some(worker) = workers
+                            .iter()
+                            .filter(|worker| worker.is_alive())
+                            .min_by_key(|worker| worker.open())
                     {
                         worker.take(stream, peer.ip()).await;
                     }

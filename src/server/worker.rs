@@ -78,6 +78,11 @@ impl Worker {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// Whether it takes connections. One whose thread died has none open and would else be given every new one.
+    pub(super) fn is_alive(&self) -> bool {
+        !self.messages.is_closed()
+    }
+
     /// Hands it a connection.
     pub(super) async fn take(&self, stream: TcpStream, peer: IpAddr) {
         self.open.fetch_add(1, Ordering::Relaxed);
