@@ -120,9 +120,14 @@ impl Finish {
                 error = %cause,
                 "a management request was not carried out: the key store failed"
             ),
+            Reject::Forward(cause) if cause.is_the_upstreams() => tracing::warn!(
+                id = self.observation.id().as_str(),
+                error = causes(cause),
+                "the upstream did not answer"
+            ),
             reject => tracing::debug!(
                 id = self.observation.id().as_str(),
-                error = reject as &dyn std::error::Error,
+                error = causes(reject),
                 "request refused"
             ),
         }
@@ -151,4 +156,16 @@ impl Finish {
             cors::mark(cors, self.origin.as_ref(), headers);
         }
     }
+}
+
+/// An error with all its causes, for the log.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
 }

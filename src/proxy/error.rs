@@ -30,6 +30,25 @@ pub enum ForwardError {
     Target,
 }
 
+impl ForwardError {
+    /// Whether it is the upstream that failed, and not the client or the policy.
+    pub fn is_the_upstreams(&self) -> bool {
+        match self {
+            ForwardError::Connect(_)
+            | ForwardError::ConnectTimeout
+            | ForwardError::ResponseTimeout
+            | ForwardError::BrokenOff(_)
+            | ForwardError::Nonsense(_)
+            | ForwardError::Framing
+            | ForwardError::UnaskedUpgrade => true,
+            ForwardError::BodyTooLarge
+            | ForwardError::BodyTooSlow
+            | ForwardError::ClientGone
+            | ForwardError::Target => false,
+        }
+    }
+}
+
 impl From<Wait> for ForwardError {
     /// What it means that this was waited for too long.
     fn from(wait: Wait) -> Self {
