@@ -313,6 +313,16 @@ fn every_floor_is_in_the_house_and_in_the_list() {
 }
 
 #[test]
+fn the_essay_of_the_house_lists_the_floors_from_the_ground_up() {
+    let lib = include_str!("../src/lib.rs");
+    let listed = lib.lines().filter_map(|line| {
+        let (floor, _) = line.strip_prefix("//! | [`")?.split_once("`]")?;
+        Some(floor)
+    });
+    assert_eq!(listed.collect::<Vec<_>>(), FLOORS);
+}
+
+#[test]
 fn every_module_opens_with_an_essay() {
     let silent: Vec<String> = (house().into_iter())
         .filter(|(file, _)| {

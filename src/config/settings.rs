@@ -27,13 +27,16 @@ pub struct Cold {
     pub trusted_proxies: Vec<Network>,
     /// What happens to header names with an underscore.
     pub underscores: Underscores,
+    /// `[admin]`.
     pub admin: AdminSettings,
+    /// `[keys]`, but `reveal`.
     pub keys: KeySettings,
 }
 
 /// An address to listen on. (Unix sockets come with a later issue.)
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ListenAddress {
+    /// An address and a port; port 0 for a free one.
     Tcp(SocketAddr),
 }
 
@@ -58,7 +61,9 @@ pub struct KeySettings {
 /// A network of addresses, `10.0.0.0/8`; a bare address is a network of one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Network {
+    /// An address of it.
     pub address: IpAddr,
+    /// How many leading bits its addresses share.
     pub prefix_len: u8,
 }
 
@@ -88,10 +93,14 @@ impl Network {
 /// What may change while the gateway runs.
 #[derive(Clone, Debug)]
 pub struct Hot {
+    /// `[log]`.
     pub log: LogSettings,
+    /// Whether keys are shown after they were made.
     pub reveal: Reveal,
     pub timeouts: Timeouts,
+    /// `[limits]`.
     pub limits: Limits,
+    /// `[cors]`; `None`: off.
     pub cors: Option<Cors>,
     /// By position: `policy::Target::Upstream` holds an index into this.
     pub upstreams: Vec<Arc<UpstreamSettings>>,
@@ -110,18 +119,24 @@ pub struct Snapshot {
     pub generation: u64,
     /// Of all files that it was read from, in hexadecimal.
     pub hash: String,
+    /// When it came into force.
     pub loaded_at: Timestamp,
+    /// What it says.
     pub hot: Hot,
 }
 
 /// `[log]`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogSettings {
+    /// How lines are written.
     pub format: LogFormat,
+    /// Which requests get a line.
     pub access: AccessLog,
+    /// From which level on.
     pub level: LogLevel,
 }
 
+/// How log lines are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
@@ -134,10 +149,12 @@ pub enum LogFormat {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AccessLog {
     All,
+    /// Those that keygate refused or could not serve.
     Refused,
     Off,
 }
 
+/// The least level that is logged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogLevel {
     Error,
@@ -154,6 +171,7 @@ pub struct Timeouts {
     pub head: Duration,
     /// Without progress of a body, either way.
     pub body: Duration,
+    /// For a connection to an upstream.
     pub connect: Duration,
     /// Until the head of the upstream's answer.
     pub response: Duration,
@@ -168,11 +186,17 @@ pub struct Timeouts {
 /// `[limits]`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
+    /// Most client connections at one time.
     pub connections: usize,
+    /// Most bytes of a request's headers.
     pub head_bytes: usize,
+    /// Most header lines of a request.
     pub headers: usize,
+    /// Most bytes of a request's target.
     pub target_bytes: usize,
+    /// Most bytes of a request's body.
     pub body_bytes: u64,
+    /// How many failed authentications a client network may have.
     pub failed_auth: FailedAuth,
 }
 
@@ -188,6 +212,7 @@ pub struct FailedAuth {
 /// `[cors]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cors {
+    /// Whose pages may read answers.
     pub origins: CorsOrigins,
     /// Value of `Access-Control-Allow-Methods`.
     pub methods: HeaderValue,
@@ -203,6 +228,7 @@ pub struct Cors {
     pub management: bool,
 }
 
+/// Whose pages may read answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CorsOrigins {
     Any,
@@ -213,9 +239,11 @@ pub enum CorsOrigins {
 /// `[upstreams.NAME]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UpstreamSettings {
+    /// `NAME`.
     pub name: Arc<str>,
     /// Never empty.
     pub servers: Vec<UpstreamServer>,
+    /// Which `Host` its servers get.
     pub host: HostRule,
     /// Headers that are set on each request, replacing the client's; values may be secrets and are marked sensitive.
     pub set: Vec<(HeaderName, HeaderValue)>,
@@ -228,6 +256,7 @@ pub struct UpstreamSettings {
 pub struct UpstreamServer {
     /// A name or an address (IPv6 without brackets).
     pub host: Box<str>,
+    /// 80 where none was written.
     pub port: u16,
     /// As a `Host` header has it: the port only where it is not 80.
     pub authority: HeaderValue,

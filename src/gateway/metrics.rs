@@ -17,19 +17,31 @@ pub enum Outcome {
     Preflight,
     /// Not readable in one way, or over a limit of the head.
     Invalid,
+    /// No key where one is needed.
     NoKey,
+    /// Not one key that exists and is in force.
     BadKey,
+    /// No route matches the path.
     NoRoute,
+    /// Routes match the path, none takes the method.
     NoMethod,
+    /// The route is closed for everyone.
     Denied,
+    /// The key's scope is not one of the route's.
     NoScope,
+    /// No good key, from a network that had too many of these.
     TooManyFailures,
+    /// More body than the route's limit.
     BodyTooLarge,
+    /// A body without progress for too long.
     BodyTooSlow,
+    /// The upstream refused, broke off, or did not answer in HTTP.
     UpstreamUnavailable,
+    /// The upstream took too long.
     UpstreamTimeout,
     /// A management request that could not be carried out.
     ManagementRefused,
+    /// A change that the key store could not take.
     StoreUnavailable,
     /// The client went before it had its answer.
     ClientGone,

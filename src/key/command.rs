@@ -11,8 +11,11 @@ use std::sync::Arc;
 
 /// A change to the store.
 pub enum Command {
+    /// Make this key.
     Create(NewKey),
+    /// Change this key so.
     Update(KeySelector, KeyChange),
+    /// Delete this key.
     Delete(KeySelector),
 }
 
@@ -73,6 +76,7 @@ pub enum Actor {
 /// Where a change came from, for the audit trail.
 #[derive(Clone)]
 pub struct Origin {
+    /// Who asks.
     pub actor: Actor,
     /// The client's address, for a change over HTTP.
     pub client: Option<std::net::IpAddr>,
@@ -131,6 +135,7 @@ pub struct ListQuery {
 
 /// A stretch of a list, newest first.
 pub struct Page {
+    /// The keys of this page.
     pub keys: Vec<StoredKey>,
     /// How many keys match in all.
     pub total: u64,
@@ -139,7 +144,9 @@ pub struct Page {
 /// A key with as much of its text as the store can still show.
 #[derive(Clone)]
 pub struct StoredKey {
+    /// What it is.
     pub record: KeyRecord,
+    /// Its text, as far as it is shown.
     pub shown: ShownKey,
 }
 
