@@ -451,6 +451,42 @@ fn while_another_process_locks_the_store_requests_go_on_and_changes_wait_or_are_
     house.whole(&folder);
 }
 
+#[test]
+fn of_many_changes_that_a_lock_holds_up_none_waits_for_the_turns_of_all_others() {
+    let folder = folder();
+    let mut house = House::start(&folder);
+    let mut outside = Outside::open(&folder.store());
+    house.in_use(|house, _| {
+        outside.run("BEGIN IMMEDIATE");
+        let begun = std::time::Instant::now();
+        thread::scope(|scope| {
+            for number in 0..10 {
+                let (gateway, root) = (&house.gateway, &house.root);
+                scope.spawn(move || {
+                    let body = json!({"name": format!("held up {number}")}).to_string();
+                    let answer = gateway.manage(root, "POST /apikeys", &body);
+                    assert_eq!(answer.status, 503, "{}", answer.text());
+                });
+            }
+        });
+        println!("ten changes were refused within {:?}", begun.elapsed());
+        let mut log = String::new();
+        until("one line for each", || {
+            log = house.gateway.log();
+            log.matches("was not carried out").count() == 10
+        });
+        let (tried, behind) = (
+            log.matches("locked by another process").count(),
+            log.matches("behind others").count(),
+        );
+        assert!(tried >= 1 && behind > tried, "{tried} {behind}");
+        outside.run("ROLLBACK");
+        house.must_create("after");
+    });
+    drop(outside);
+    house.whole(&folder);
+}
+
 /// A small file system, as long as this lives.
 struct SmallDisk(PathBuf);
 

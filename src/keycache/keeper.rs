@@ -8,12 +8,16 @@ use super::keys::Feed;
 use crate::key::{Command, CommandError, Origin, Reveal, StoredKey};
 use crate::store::{Change, Changes, Executed, KeyStore, Position, StoreError};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 /// How often the feed is looked at.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// How long a command may wait behind others; then it is refused instead of begun. Behind a lock that another process
+/// keeps, each command waits for its own time, one after the other: the last of many would be answered minutes later.
+const BEGIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the keeper is asked.
 pub(super) enum Message {
@@ -33,6 +37,8 @@ pub(super) struct Order {
     pub command: Command,
     pub origin: Origin,
     pub reveal: Reveal,
+    /// When it was asked for.
+    pub asked: Instant,
     pub answer: oneshot::Sender<Result<StoredKey, CommandError>>,
 }
 
@@ -120,9 +126,15 @@ impl Keeper {
             command,
             origin,
             reveal,
+            asked,
             answer,
         } = order;
-        let result = self.carry_out(command, origin, reveal, ticks).await;
+        let waited = asked.elapsed();
+        let result = if waited > BEGIN_WITHIN {
+            Err(StoreError::Behind { waited }.into())
+        } else {
+            self.carry_out(command, origin, reveal, ticks).await
+        };
         let _ = answer.send(result); // whoever asked may be gone; the change stands
     }
 

@@ -76,6 +76,7 @@ impl Keys {
             command,
             origin,
             reveal,
+            asked: Instant::now(),
             answer,
         };
         let message = Message::Execute(Box::new(order));

@@ -3,6 +3,7 @@
 use crate::key::CommandError;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why the key store could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +95,12 @@ pub enum StoreError {
         #[source]
         source: Box<StoreError>,
     },
+    /// Others came first, and the store took too long for them.
+    #[error(
+        "the change waited {:.1} s behind others that the key store has not taken, and was not begun: see what it says of them",
+        .waited.as_secs_f64()
+    )]
+    Behind { waited: Duration },
     /// The handle was closed.
     #[error("the key store is closed: the process is stopping")]
     Closed,
@@ -153,6 +160,7 @@ impl StoreError {
             | StoreError::File { .. }
             | StoreError::Io { .. }
             | StoreError::CommitUnknown { .. }
+            | StoreError::Behind { .. }
             | StoreError::Closed => true,
             StoreError::Unfinished { .. }
             | StoreError::Corrupt { .. }
