@@ -629,6 +629,40 @@ fn no_acknowledged_change_is_lost_and_no_deleted_key_comes_back_when_the_gateway
 }
 
 #[test]
+fn a_gateway_that_is_killed_while_it_makes_its_store_starts_again() {
+    let mut dice = Dice::roll("kill -9 at the first start");
+    let (mut nothing, mut half, mut ready) = (0, 0, 0);
+    for _ in 0..30 {
+        let folder = Folder::quiet(forgetful_upstream(), r#"["routes.toml"]"#, ROUTES);
+        for _ in 0..3 {
+            let mut first = folder
+                .command(&[], &["run"])
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("keygate starts");
+            moment(Duration::from_micros(dice.next() % 150_001));
+            first.kill().expect("it still ran");
+            first.wait().expect("wait");
+            match (folder.store().exists(), folder.secret().exists()) {
+                (false, false) => nothing += 1,
+                (true, false) => half += 1,
+                (true, true) => ready += 1,
+                (false, true) => panic!("a secret without its store"),
+            }
+        }
+        let gateway = folder.start();
+        let key = folder.new_key("first", "fullAccess");
+        until("the first key", || {
+            gateway.manage(&key, "GET /v3/x", "").status == 200
+        });
+        bookkeeping(&folder);
+    }
+    println!(
+        "90 kills: {nothing} before there was a store, {half} before its secret, {ready} after that"
+    );
+}
+
+#[test]
 fn the_check_notices_a_change_that_is_acknowledged_before_its_commit() {
     let mut trial = Trial::new("acknowledged too early");
     let mut rounds = 0;
