@@ -131,6 +131,9 @@ impl AsyncWrite for ClientIo {
             self.lingering = true;
             self.deadline.arm(Wait::Linger, LINGER);
         }
+        if self.deadline.fired() == Some(Wait::Linger) {
+            return Poll::Ready(Ok(()));
+        }
         let mut scratch = [0u8; 16 * 1024];
         loop {
             let mut buf = ReadBuf::new(&mut scratch);

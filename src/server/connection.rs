@@ -156,8 +156,9 @@ impl<C: Connection> Future for Serving<C> {
             *this.told = true;
             this.connection.as_mut().finish_and_close();
         }
-        match this.deadline.fired() {
-            Some(wait @ (Wait::Head | Wait::ClientWrite | Wait::Linger)) => {
+        let fired = this.deadline.fired();
+        match fired {
+            Some(wait @ (Wait::Head | Wait::ClientWrite)) => {
                 return Poll::Ready(End::Fired(wait));
             }
             Some(Wait::Idle) if !*this.told => {
@@ -168,6 +169,10 @@ impl<C: Connection> Future for Serving<C> {
             _ => {}
         }
         match this.connection.poll(cx) {
+            // Whoever lingers too long is cut off; why the connection was to end, below, is still hyper's to say.
+            Poll::Ready(Ok(())) if fired == Some(Wait::Linger) => {
+                Poll::Ready(End::Fired(Wait::Linger))
+            }
             Poll::Ready(Ok(())) => Poll::Ready(End::Closed),
             Poll::Ready(Err(error)) => Poll::Ready(End::Failed(error)),
             // What the request's own future was asked to act on is still so: there is none any more. A request that was
