@@ -139,7 +139,7 @@ secret = "secret/master"
 body = "300ms"
 response = "300ms"
 [limits]
-failed_auth = {{ rate = "1/h", burst = 150 }}
+failed_auth = {{ rate = "1/h", burst = 80 }}
 [upstreams.chat]
 servers = ["http://{}"]
 [upstreams.away]
@@ -473,7 +473,7 @@ fn a_key_is_found_in_no_output_of_any_kind() {
             );
             house.gateway.eventually(
                 || {
-                    house.gateway.call("GET /nowhere", &[], "");
+                    house.gateway.call("GET /nowhere", &[&manager], "");
                     let log = house.gateway.log();
                     log.lines()
                         .last()
@@ -577,7 +577,7 @@ fn a_key_is_found_in_no_output_of_any_kind() {
             .finder
             .assert_none(format!("{:?}", answer.headers).as_bytes(), row);
     }
-    let marker = house.gateway.call("GET /nowhere", &[], "");
+    let marker = house.gateway.call("GET /nowhere", &[&manager], "");
     let marker = marker.header("x-request-id").expect("an id").to_owned();
     house.gateway.wait_for_log(|line| line.contains(&marker));
     let log = house.gateway.log();

@@ -595,6 +595,23 @@ fn failed_authentications_past_the_limit_are_429_and_a_good_key_always_passes() 
         );
         assert_eq!(ask(None, "GET /open/x").status, 200, "a public route");
     }
+    // A flood is counted, not written down line by line.
+    let count = || {
+        metric(
+            &house.gateway,
+            "keygate_requests_total",
+            "too_many_failures",
+        )
+    };
+    house.gateway.eventually(count, |count| *count == 4);
+    let marker = house.ask(&house.full, "GET /nowhere", "");
+    let marker = marker.header("x-request-id").expect("an id").to_owned();
+    house.gateway.wait_for_log(|line| line.contains(&marker));
+    assert!(
+        !house.gateway.log().contains(r#""status":429"#),
+        "{}",
+        house.gateway.log()
+    );
 }
 
 #[test]
@@ -793,6 +810,7 @@ fn what_is_not_http_gets_a_bare_answer_and_is_counted_and_logged() {
         (many.as_bytes(), 431),
         // Where the parser's buffer ends before the target does, nobody can say which of the two was too large.
         (long.as_bytes(), 431),
+        (b"stays\r\n\r\n", 400),
     ];
     for (bytes, status) in rows {
         let row = bytes[..bytes.len().min(60)].escape_ascii().to_string();
@@ -810,6 +828,9 @@ fn what_is_not_http_gets_a_bare_answer_and_is_counted_and_logged() {
         assert_eq!(answer.status, *status, "{row}");
         assert_eq!(answer.body, b"", "{row}: bare");
         assert!(client.is_closed(), "{row}: the connection closes");
+        // The last one stays, and is counted all the same.
+        let stays = row.contains("stays");
+        let client = stays.then_some(client);
         let count = || {
             metric(
                 &house.gateway,
@@ -818,6 +839,7 @@ fn what_is_not_http_gets_a_bare_answer_and_is_counted_and_logged() {
             )
         };
         house.gateway.eventually(count, |now| *now == before + 1);
+        drop(client);
     }
     let logged = || {
         let log = house.gateway.log();

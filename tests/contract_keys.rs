@@ -213,6 +213,13 @@ fn the_five_operations_answer_200_with_the_fields_of_the_contract_below_every_ba
             assert!(header("x-request-id").is_some(), "{base}");
         }
     }
+    for request in ["/apikeys".to_owned(), format!("/apikeys/{}", house.manager)] {
+        let get = house.ask(&format!("GET {request}"), "");
+        let head = house.ask(&format!("HEAD {request}"), "");
+        assert_eq!((head.status, head.body.len()), (200, 0));
+        assert_eq!(head.header("content-length"), get.header("content-length"));
+        assert_eq!(head.header("cache-control"), Some("no-store"));
+    }
     assert!(
         house
             .upstream
