@@ -417,6 +417,60 @@ fn an_unreachable_upstream_and_unreadable_clients_are_counted() {
 }
 
 #[test]
+fn an_answer_that_breaks_off_is_no_success() {
+    let upstream = Scripted::start(|mut peer| {
+        while let Some(head) = peer.head() {
+            peer.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n");
+            if head.contains("/whole ") {
+                peer.send("0\r\n\r\n");
+            } else if head.contains("/broken ") {
+                return;
+            } else {
+                peer.wait_for_end();
+                return;
+            }
+        }
+    });
+    let folder = Folder::new(upstream.address, "[timeouts]\nstream = \"500ms\"\n", ROUTES);
+    let gateway = folder.start();
+    for (path, outcome, reason) in [
+        ("/open/whole", "forwarded", None),
+        (
+            "/open/broken",
+            "upstream_unavailable",
+            Some("answer_broke_off"),
+        ),
+        ("/open/stalled", "upstream_timeout", Some("answer_stalled")),
+        ("/open/left", "client_gone", Some("answer_not_taken")),
+    ] {
+        let mut client = gateway.connect();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let (_, headers) = client.try_head().expect("a head");
+        let (_, id) = headers
+            .iter()
+            .find(|(name, _)| name == "x-request-id")
+            .expect("an id");
+        if path == "/open/left" {
+            drop(client);
+        } else {
+            let whole = client.chunks().is_ok();
+            assert_eq!(whole, reason.is_none(), "{path}");
+        }
+        let line = gateway.wait_for_log(|l| l.contains("keygate::access") && l.contains(id));
+        let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(line["status"], 200, "{path}");
+        assert_eq!(line["outcome"], outcome, "{path}");
+        assert_eq!(line["reason"].as_str(), reason, "{path}");
+        assert_eq!(line["bytes"], 4, "{path}");
+        let page = Page::of(&gateway);
+        assert_eq!(
+            requests(&page, &[("status", "2xx"), ("outcome", outcome)]),
+            1.0
+        );
+    }
+}
+
+#[test]
 fn keys_revision_and_generation_move_with_what_they_count() {
     let upstream = Upstream::echo();
     let folder = Folder::new(upstream.address, "", ROUTES);

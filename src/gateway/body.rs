@@ -1,5 +1,7 @@
-//! The body of an answer: keygate's own text, or the upstream's stream; with it lives the request's observation.
+//! The body of an answer: keygate's own text, or the upstream's stream; with it lives the request's observation, which
+//! hears when an answer breaks off after its head had promised a whole one.
 
+use super::metrics::Outcome;
 use super::observe::Observation;
 use crate::proxy::ResponseBody;
 use bytes::Bytes;
@@ -14,6 +16,8 @@ pub struct ReplyBody {
     content: Content,
     /// Dropped with the body: that is the end of the request.
     observation: Option<Rc<Observation>>,
+    /// The end was reached, or why not was noted.
+    ended: bool,
 }
 
 enum Content {
@@ -28,6 +32,7 @@ impl ReplyBody {
         ReplyBody {
             content: Content::Text((!text.is_empty()).then_some(text)),
             observation: None,
+            ended: false,
         }
     }
 
@@ -36,6 +41,7 @@ impl ReplyBody {
         ReplyBody {
             content: Content::Upstream(body),
             observation: None,
+            ended: false,
         }
     }
 
@@ -58,8 +64,21 @@ impl Body for ReplyBody {
             Content::Text(text) => Poll::Ready(text.take().map(|t| Ok(Frame::data(t)))),
             Content::Upstream(body) => Pin::new(body).poll_frame(cx),
         };
-        if let (Poll::Ready(Some(Ok(frame))), Some(observation)) = (&polled, &self.observation) {
-            observation.passed(frame.data_ref().map_or(0, |data| data.len() as u64));
+        if let (Poll::Ready(item), Some(observation)) = (&polled, &self.observation) {
+            match item {
+                Some(Ok(frame)) => {
+                    observation.passed(frame.data_ref().map_or(0, |data| data.len() as u64));
+                }
+                Some(Err(error)) => {
+                    let (outcome, reason) = match error.kind() {
+                        io::ErrorKind::TimedOut => (Outcome::UpstreamTimeout, "answer_stalled"),
+                        _ => (Outcome::UpstreamUnavailable, "answer_broke_off"),
+                    };
+                    observation.refused(outcome, reason);
+                    self.ended = true;
+                }
+                None => self.ended = true,
+            }
         }
         polled
     }
@@ -75,6 +94,19 @@ impl Body for ReplyBody {
         match &self.content {
             Content::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
             Content::Upstream(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for ReplyBody {
+    fn drop(&mut self) {
+        let streams = matches!(self.content, Content::Upstream(_));
+        if let Some(observation) = &self.observation
+            && streams
+            && !self.ended
+            && !self.is_end_stream()
+        {
+            observation.refused(Outcome::ClientGone, "answer_not_taken");
         }
     }
 }
