@@ -142,6 +142,43 @@ fn connections_over_the_limit_are_shed_and_the_gateway_recovers() {
     assert!(shed.expect("a counter").parse::<u64>().expect("a number") >= 3);
 }
 
+#[test]
+fn a_gateway_without_descriptors_serves_whom_it_has_and_recovers() {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+    let upstream = Upstream::echo();
+    let folder = Folder::new(upstream.address, "", ROUTES);
+    let gateway = folder.start();
+    let mut inside: Vec<Client> = (0..4).map(|_| gateway.connect()).collect();
+    for client in &mut inside {
+        assert_eq!(client.call("GET /open/x", &[], "").status, 200);
+    }
+    let pid = Pid::from_raw(gateway.pid().cast_signed()).expect("a pid");
+    let before = getrlimit(Resource::Nofile);
+    let allow = |current| {
+        let limit = Rlimit { current, ..before };
+        prlimit(Some(pid), Resource::Nofile, limit).expect("prlimit");
+    };
+    // Fewer than it has open already, and more than the first ones of a new process.
+    allow(Some(8));
+    let outside: Vec<Client> = (0..100).map(|_| gateway.connect()).collect();
+    gateway.wait_for_log(|line| line.contains("no connections can be accepted"));
+    for client in &mut inside {
+        assert_eq!(
+            client.call("GET /open/x", &[], "").status,
+            200,
+            "those inside stay"
+        );
+    }
+    drop(outside);
+    allow(before.maximum);
+    assert_eq!(gateway.call("GET /open/x", &[], "").status, 200);
+    let told = gateway
+        .log()
+        .matches("no connections can be accepted")
+        .count();
+    assert!(told < 20, "{told} lines for one shortage");
+}
+
 fn fails(folder: &Folder, code: i32) -> Output {
     let output = folder.keygate(&["run"]);
     assert_eq!(output.status.code(), Some(code), "{output:?}");

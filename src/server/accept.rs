@@ -29,9 +29,14 @@ pub(super) fn start(
     let listener = tokio::net::TcpListener::from_std(listener).map_err(fail)?;
     let (workers, counters) = (Arc::clone(workers), Arc::clone(counters));
     let task = tokio::spawn(async move {
+        // Told once when it begins: it may last, and a line for each attempt would bury all others.
+        let mut resting = false;
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
+                    if std::mem::take(&mut resting) {
+                        tracing::info!("connections are accepted again");
+                    }
                     let open: usize = workers.iter().map(Worker::open).sum();
                     if open >= snapshots.load().hot.limits.connections {
                         counters.shed.fetch_add(1, Ordering::Relaxed);
@@ -50,7 +55,9 @@ pub(super) fn start(
                 Err(error) => {
                     counters.errors.fetch_add(1, Ordering::Relaxed);
                     if !concerns_one_connection(&error) {
-                        tracing::warn!(%error, "cannot accept connections for a moment");
+                        if !std::mem::replace(&mut resting, true) {
+                            tracing::warn!(%error, "no connections can be accepted");
+                        }
                         tokio::time::sleep(REST).await;
                     }
                 }
