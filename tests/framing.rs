@@ -494,6 +494,71 @@ fn a_client_that_still_sends_hears_why_it_was_refused() {
 }
 
 #[test]
+fn a_head_over_a_limit_is_refused_with_that_limits_status() {
+    let house = house("[limits]\nhead_bytes = \"2KiB\"\nheaders = 20\ntarget_bytes = \"256B\"\n");
+    for (name, raw, expected) in [
+        (
+            "target",
+            format!("GET /open/{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(255)),
+            414,
+        ),
+        (
+            "query",
+            format!(
+                "GET /open/x?{} HTTP/1.1\r\nHost: a\r\n\r\n",
+                "x".repeat(300)
+            ),
+            414,
+        ),
+        (
+            "bytes",
+            format!(
+                "GET /open/x HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+                "x".repeat(2048)
+            ),
+            431,
+        ),
+        (
+            "lines",
+            format!(
+                "GET /open/x HTTP/1.1\r\nHost: a\r\n{}\r\n",
+                "X: 1\r\n".repeat(20)
+            ),
+            431,
+        ),
+        (
+            "many lines",
+            format!(
+                "GET /open/x HTTP/1.1\r\nHost: a\r\n{}\r\n",
+                "X: 1\r\n".repeat(1000)
+            ),
+            431,
+        ),
+    ] {
+        let mut client = house.gateway.connect();
+        client.send(raw);
+        let status = client.answer(false).status;
+        assert_eq!(status, expected, "{name}");
+    }
+    assert_eq!(house.upstream.connections(), 0);
+    for raw in [
+        format!("GET /open/{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(250)),
+        format!(
+            "GET /open/x HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+            "x".repeat(1900)
+        ),
+        format!(
+            "GET /open/x HTTP/1.1\r\nHost: a\r\n{}\r\n",
+            "X: 1\r\n".repeat(19)
+        ),
+    ] {
+        let mut client = house.gateway.connect();
+        client.send(raw);
+        assert_eq!(client.answer(false).status, 200);
+    }
+}
+
+#[test]
 fn a_target_has_one_reading_or_none() {
     let house = house("");
     for target in [

@@ -449,6 +449,40 @@ fn an_early_answer_ends_an_upload() {
 }
 
 #[test]
+fn an_early_answer_whose_upload_goes_on_to_its_end_costs_nobody_an_answer() {
+    let upstream = Scripted::start(|mut peer| {
+        while let Some(head) = peer.head() {
+            let target = Peer::target(&head).to_owned();
+            if target.ends_with("/early") {
+                peer.answer(&target);
+            }
+            if peer.body(&head).is_none() {
+                return;
+            }
+            if !target.ends_with("/early") {
+                peer.answer(&target);
+            }
+        }
+    });
+    let (_folder, gateway) = gateway(&upstream, "");
+    let mut client = gateway.connect();
+    for round in 0..10 {
+        let path = format!("/open/{round}/early");
+        client.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234"
+        ));
+        assert_eq!(client.answer(false).text(), path);
+        client.send("56789");
+        for method in ["GET", "POST"] {
+            let path = format!("/open/{round}/{method}");
+            client.send(request(method, &path, "body"));
+            let answer = client.answer(false);
+            assert_eq!((answer.status, answer.text()), (200, path));
+        }
+    }
+}
+
+#[test]
 fn one_of_several_servers_that_is_down_costs_no_request() {
     let upstream = Scripted::start(|mut peer| {
         while let Some(head) = peer.head() {
