@@ -173,6 +173,14 @@ impl Stage {
     }
 }
 
+/// Words of the page, made of letters, digits and `_`.
+fn words_that_begin_with(prefix: &str) -> Vec<&'static str> {
+    let words = README.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let found: Vec<&str> = words.filter(|word| word.starts_with(prefix)).collect();
+    assert!(!found.is_empty());
+    found
+}
+
 #[test]
 fn every_block_is_of_a_kind_that_is_held_to_something() {
     let known = [
@@ -277,7 +285,11 @@ fn the_commands_of_the_page_do_what_it_shows() {
             _ => {}
         }
     }
-    assert!(stage.gateway.is_some());
+    let gateway = stage.gateway.expect("the page starts a gateway");
+    let metrics = gateway.admin("/metrics").text();
+    for name in words_that_begin_with("keygate_") {
+        assert!(metrics.contains(&format!("# TYPE {name} ")), "{name}");
+    }
 }
 
 #[test]
