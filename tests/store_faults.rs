@@ -733,6 +733,23 @@ fn a_store_that_is_away_damaged_or_of_another_secret_is_said_to_be_and_its_retur
 }
 
 #[test]
+fn a_store_that_a_later_keygate_brought_up_to_date_takes_no_change_of_an_earlier_one() {
+    let folder = folder();
+    let mut house = House::start(&folder);
+    house.must_create("before");
+    let mut outside = Outside::open(&folder.store());
+    house.in_use(|house, traffic| {
+        outside.run("PRAGMA user_version = 99");
+        house.must_not_create("too late", &["schema 99"]);
+        traffic.goes_on();
+        outside.run("PRAGMA user_version = 1");
+        house.must_create("after");
+    });
+    drop(outside);
+    house.whole(&folder);
+}
+
+#[test]
 fn a_store_overwritten_under_a_running_gateway_never_stops_requests_and_a_backup_mends_it() {
     let folder = folder();
     let mut house = House::start(&folder);

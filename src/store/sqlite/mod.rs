@@ -196,6 +196,7 @@ impl SqliteStore {
             }
             .into());
         }
+        schema::check_again(&mut tx, &self.path).await?;
         let work = Work {
             connection: &mut tx,
             cipher: &self.cipher,

@@ -118,6 +118,18 @@ pub(super) async fn check(
     }
 }
 
+/// Refuses a store that a later keygate brought up to date since it was opened: what its tables need, only that one knows.
+pub(super) async fn check_again(
+    connection: &mut SqliteConnection,
+    path: &Path,
+) -> Result<(), StoreError> {
+    let found: i64 = sqlx::query_scalar("PRAGMA user_version")
+        .fetch_one(connection)
+        .await
+        .map_err(|e| StoreError::from_sqlx(path, e))?;
+    usable(Shape::Ours { version: found }, path).map(drop)
+}
+
 /// Makes the tables of an empty file, or brings an older store up to date, in one transaction that excludes all others.
 ///
 /// `may_make` is asked before an empty file becomes a store.
