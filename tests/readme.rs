@@ -340,6 +340,25 @@ fn the_defaults_in_the_tables_are_the_defaults() {
 }
 
 #[test]
+fn a_completion_script_that_nobody_reads_is_an_error_and_no_panic() {
+    for shell in ["bash", "zsh", "fish"] {
+        let full = std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut completion = Command::new(KEYGATE);
+        let output = completion
+            .args(["completion", shell])
+            .stdout(full)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{shell}: {said}");
+        assert!(said.contains("cannot be written"), "{shell}: {said}");
+    }
+}
+
+#[test]
 fn an_ellipsis_stands_for_anything() {
     for (shown, text, expected) in [
         ("ok", "ok\n", true),

@@ -10,6 +10,7 @@ mod logging;
 pub mod run;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use std::io::Write;
 use std::process::ExitCode;
 
 /// An API-key gateway: checks each request's key in memory, decides by TOML route policies, forwards what is permitted.
@@ -58,9 +59,16 @@ pub fn main() -> ExitCode {
         CommandLine::Keys(args) => keys::run(args),
         CommandLine::Demo(args) => demo::run(args),
         CommandLine::Completion { shell } => {
-            let mut command = Arguments::command();
-            clap_complete::generate(shell, &mut command, "keygate", &mut std::io::stdout());
-            ExitCode::SUCCESS
+            // Into memory first: clap_complete panics where it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "keygate", &mut script);
+            match std::io::stdout().lock().write_all(&script) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("keygate: standard output cannot be written: {error}");
+                    ExitCode::FAILURE
+                }
+            }
         }
     }
 }
