@@ -557,7 +557,7 @@ fn an_update_changes_what_it_names_and_is_in_force_when_answered() {
         assert_eq!(got.json()["data"], expected, "{body}: as it was answered");
     }
     // A key that ends in a second opens until then, and nothing has to happen for it to end.
-    let end = now() + 2;
+    let end = now() + 3;
     let body = json!({"enabled": true, "expiresAt": end}).to_string();
     let put = house.ask(&format!("PUT /apikeys/{id}"), &body);
     assert_eq!(put.status, 200, "{}", put.text());
@@ -739,7 +739,7 @@ fn a_command_reads_its_own_key_again_before_it_commits() {
         let answer = match change {
             "delete" => house.ask(&format!("DELETE {request}"), ""),
             "expire" => {
-                let end = json!({"expiresAt": now() + 2}).to_string();
+                let end = json!({"expiresAt": now() + 3}).to_string();
                 let answer = house.ask(&format!("PUT {request}"), &end);
                 let gone = |answer: &(u16, String)| answer.0 == 401;
                 house.gateway.eventually(|| house.opens(&secret), gone);
@@ -860,7 +860,7 @@ fn management_paths_and_scope_are_what_the_configuration_says() {
     let root = house.folder.new_key("root", "root");
     let list = house.gateway.eventually(
         || house.ask_as(&root, "GET /admin/keys", ""),
-        |answer| answer.status != 401,
+        |answer| answer.status == 200,
     );
     assert_eq!(names(&list), ["root", "manager"]);
     let other = house.ask_as(&root, "GET /apikeys", "");

@@ -414,6 +414,35 @@ fn scopes_defaults_and_files_fail_as_a_whole_and_all_at_once() {
             );
         }
     }
+    // A scope's name is a letter, then letters, digits, `_ . : -`, at most 64 in all.
+    let longest = "a".repeat(64);
+    for (name, fine) in [
+        ("a", true),
+        ("Z9_.:-z", true),
+        (longest.as_str(), true),
+        (&format!("{longest}a"), false),
+        ("9a", false),
+        ("-a", false),
+        ("a b", false),
+        ("a/b", false),
+        ("é", false),
+        ("", false),
+        ("anyone", false),
+    ] {
+        let scopes = format!("[scopes]\n\"{name}\" = []\nfullAccess = [\"{name}\"]\n");
+        let routes = format!(
+            "{scopes}[defaults]\nupstream = \"chat\"\n{}",
+            route("/x", "scope = \"fullAccess\"")
+        );
+        let check = folder("", &routes).keygate(&["check"]);
+        let code = if fine { 0 } else { 2 };
+        assert_eq!(
+            check.status.code(),
+            Some(code),
+            "`{name}`:\n{}",
+            check.stderr
+        );
+    }
     // Every problem in one run.
     let folder = folder(
         "[limits]\nheaders = \"many\"\n[timeouts]\nhead = \"10\"\n",
@@ -495,9 +524,11 @@ struct Live {
 
 impl Live {
     /// A gateway with a public route `/one`.
-    fn start(main: &str) -> Live {
+    fn start() -> Live {
         let upstream = Upstream::echo();
-        let folder = Folder::new(upstream.address, main, &open("/one"));
+        // Who waits for an edit asks often, and is to be told 401 all the while.
+        let limits = "[limits]\nfailed_auth = { rate = \"1000000/s\", burst = 1000000 }\n";
+        let folder = Folder::new(upstream.address, limits, &open("/one"));
         let text = std::fs::read_to_string(folder.config()).expect("the main file");
         let include = "[\"routes.toml\", \"routes.d/*.toml\"]";
         folder.write("keygate.toml", &text.replace("[\"routes.toml\"]", include));
@@ -531,7 +562,7 @@ fn open(path: &str) -> String {
 
 #[test]
 fn an_edit_in_any_way_is_in_force_and_a_bad_one_is_refused_whole() {
-    let live = Live::start("");
+    let live = Live::start();
     let (folder, path) = (&live.folder, live.folder.path());
     assert_eq!((live.status("/one"), live.status("/two")), (200, 401));
     // Renamed into place, written in place, linked, a new folder and file, a file taken away.
@@ -607,7 +638,7 @@ fn an_edit_in_any_way_is_in_force_and_a_bad_one_is_refused_whole() {
 
 #[test]
 fn what_is_cold_waits_for_a_restart_and_says_so_and_all_else_is_hot() {
-    let live = Live::start("");
+    let live = Live::start();
     let main = std::fs::read_to_string(live.folder.config()).expect("the main file");
     let waiting = |live: &Live| {
         let told = live.told();
@@ -649,7 +680,7 @@ fn what_is_cold_waits_for_a_restart_and_says_so_and_all_else_is_hot() {
     // Hot: a few of each kind.
     live.folder.write(
         "keygate.toml",
-        &format!("{main}[limits]\ntarget_bytes = \"64B\"\n"),
+        &main.replace("[limits]\n", "[limits]\ntarget_bytes = \"64B\"\n"),
     );
     let long = format!("/one?{}", "x".repeat(100));
     live.until(&long, 414, "limits");
