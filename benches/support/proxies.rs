@@ -1,0 +1,166 @@
+//! Proxies as processes, the load upon them, and what they use of the processor.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const CONNECTIONS: usize = 64;
+
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// A process that ends with the benchmark.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub fn pinned(core: &str, program: &str) -> Command {
+    let mut command = Command::new("taskset");
+    command
+        .args(["-c", core, program])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command
+}
+
+pub fn others() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if cores == 1 {
+        "0".to_owned()
+    } else {
+        format!("1-{}", cores - 1)
+    }
+}
+
+pub fn free_port() -> u16 {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    socket.local_addr().expect("an address").port()
+}
+
+pub fn keygate(folder: &Path, port: u16, admin: u16, upstream: u16) -> Running {
+    let routes: String = (0..99).fold(String::new(), |mut text, i| {
+        let _ = writeln!(
+            text,
+            "[[routes]]\npath = \"/v3/things{i}/{{id}}\"\nscope = \"fullAccess\""
+        );
+        text
+    });
+    let main = format!(
+        "include = [\"routes.toml\"]\n[server]\nlisten = [\"127.0.0.1:{port}\"]\nworkers = 1\ndumpable = true\n\
+         [admin]\nlisten = \"127.0.0.1:{admin}\"\n[log]\naccess = \"off\"\n\
+         [limits]\nfailed_auth = {{ rate = \"1000000/s\", burst = 1000000000 }}\n\
+         [upstreams.chat]\nservers = [\"http://127.0.0.1:{upstream}\"]\n"
+    );
+    let policy = format!(
+        "[scopes]\nauthOnly = []\nfullAccess = [\"authOnly\"]\n[defaults]\nupstream = \"chat\"\n{routes}\
+         [[routes]]\npath = \"/v3/users/{{uid}}\"\nscope = \"fullAccess\"\n"
+    );
+    std::fs::write(folder.join("keygate.toml"), main).expect("write");
+    std::fs::write(folder.join("routes.toml"), policy).expect("write");
+    let log = std::fs::File::create(folder.join("keygate.log")).expect("a log");
+    let child = pinned("0", env!("CARGO_BIN_EXE_keygate"))
+        .arg("run")
+        .arg("--config")
+        .arg(folder.join("keygate.toml"))
+        .stderr(log)
+        .spawn()
+        .expect("keygate starts");
+    let running = Running(child);
+    wait(port);
+    running
+}
+
+pub fn wait(port: u16) {
+    let begun = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "nothing listens on {port}"
+        );
+        std::thread::yield_now();
+    }
+}
+
+pub fn status(port: u16, key: &str) -> u16 {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connect");
+    let request = format!(
+        "GET /v3/users/cyclops1 HTTP/1.1\r\nHost: a\r\napikey: {key}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).expect("send");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    text.split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .expect("a status")
+}
+
+/// The processor time of a process so far, all of its threads.
+pub fn cpu(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
+    let after_name = stat.rsplit(')').next().expect("a name");
+    let ticks: u64 = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|n| n.parse::<u64>().expect("ticks"))
+        .sum();
+    // USER_HZ is 100 on every Linux that this runs on.
+    Duration::from_millis(ticks * 10)
+}
+
+pub fn lua(folder: &Path, name: &str, keys: &[String]) -> std::path::PathBuf {
+    let mut text = String::from("local keys = {\n");
+    for key in keys {
+        let _ = writeln!(text, "\"{key}\",");
+    }
+    text.push_str(
+        "}\nlocal n = 0\nlocal requests = {}\n\
+         init = function() for i, key in ipairs(keys) do requests[i] = wrk.format('GET', '/v3/users/cyclops1', { apikey = key }) end end\n\
+         request = function() n = n % #requests + 1; return requests[n] end\n\
+         done = function(summary) io.write(string.format('RESULT %d %d %d\\n', summary.requests, summary.errors.status, \
+         summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout)) end\n",
+    );
+    let path = folder.join(format!("{name}.lua"));
+    std::fs::write(&path, text).expect("write");
+    path
+}
+
+/// Requests, and how many of them were not answered with a success.
+pub fn wrk(port: u16, script: &Path, seconds: u64) -> (u64, u64) {
+    let output = Command::new("taskset")
+        .args([
+            "-c",
+            &others(),
+            "wrk",
+            "-t1",
+            &format!("-c{CONNECTIONS}"),
+            &format!("-d{seconds}s"),
+            "-s",
+        ])
+        .arg(script)
+        .arg(format!("http://127.0.0.1:{port}/"))
+        .output()
+        .expect("wrk runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("RESULT "))
+        .unwrap_or_else(|| panic!("{text}"));
+    let numbers: Vec<u64> = line
+        .split(' ')
+        .map(|n| n.parse().expect("a number"))
+        .collect();
+    assert_eq!(numbers[2], 0, "connection errors: {text}");
+    (numbers[0], numbers[1])
+}
