@@ -2,8 +2,8 @@
 //!
 //! BLAKE3 in its keyed mode (BLAKE3 specification, section 2: a PRF with a 256-bit key and 128-bit security). For this
 //! input, at most 128 bytes that an attacker may choose, under a secret key, it gives what HMAC-SHA-256 gives: without
-//! the key a digest says nothing of the text, and no second text with the same digest can be found. It is several
-//! times faster (`benches/validation.rs` measures both), and a request pays for one digest.
+//! the key a digest says nothing of the text, and no second text with the same digest can be found. It takes less
+//! than half the time (`benches/validation.rs` measures both), and a request pays for one digest.
 
 use std::hash::{Hash, Hasher};
 use zeroize::Zeroizing;
