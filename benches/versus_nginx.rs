@@ -14,31 +14,17 @@ mod support {
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use support::proxies::{
-    Running, cpu, free_port, keygate, lua, median, others, pinned, status, wait, wrk,
+    Contender, Running, compare, free_port, keygate, lua, others, pinned, skipped, status, wait,
 };
 
 const KEYS: usize = 10_000;
 
 fn main() {
-    for tool in ["nginx", "wrk", "taskset"] {
-        let found = Command::new("sh")
-            .args(["-c", &format!("command -v {tool}")])
-            .output();
-        if !found.is_ok_and(|out| out.status.success()) {
-            println!("skipped: {tool} is not installed (Debian: nginx-light, wrk, util-linux)");
-            return;
-        }
+    if skipped(&["nginx", "wrk", "taskset"]) {
+        return;
     }
-    let setting = |name: &str, default: u64| {
-        std::env::var(name)
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(default)
-    };
-    let rounds = setting("KEYGATE_BENCH_ROUNDS", 5);
-    let seconds = setting("KEYGATE_BENCH_SECONDS", 4);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -54,59 +40,24 @@ fn main() {
     let _upstream = upstream(folder, upstream_port);
     let nginx = nginx(folder, nginx_port, upstream_port, &keys);
     let keygate = keygate(folder, keygate_port, admin_port, upstream_port);
+    let contender = |name, port, running| Contender {
+        name,
+        port,
+        running,
+    };
     let contenders = [
-        ("nginx", nginx.0.id(), nginx_port),
-        ("keygate", keygate.0.id(), keygate_port),
+        contender("nginx", nginx_port, nginx),
+        contender("keygate", keygate_port, keygate),
     ];
-    for (name, _, port) in contenders {
-        assert_eq!(status(port, &keys[7]), 200, "{name} lets a good key pass");
-        assert_eq!(
-            status(port, &"0".repeat(40)),
-            401,
-            "{name} refuses a bad key"
-        );
+    let bad = "0".repeat(40);
+    for Contender { name, port, .. } in &contenders {
+        assert_eq!(status(*port, &keys[7]), 200, "{name} lets a good key pass");
+        assert_eq!(status(*port, &bad), 401, "{name} refuses a bad key");
     }
-    for (kind, script) in [
-        ("good keys", lua(folder, "good", &keys)),
-        ("bad keys", lua(folder, "bad", &vec!["0".repeat(40); 1])),
-    ] {
-        println!("{kind}: CPU µs per request of the proxy (requests a second)");
-        let mut ratios = Vec::new();
-        let mut all = [Vec::new(), Vec::new()];
-        for round in 0..=rounds {
-            let mut costs = [0.0; 2];
-            let mut line = format!("  round {round}: ");
-            for (i, (name, pid, port)) in contenders.into_iter().enumerate() {
-                let before = cpu(pid);
-                let (requests, bad) = wrk(port, &script, seconds);
-                let used = cpu(pid) - before;
-                let expected = if kind == "good keys" { 0 } else { requests };
-                assert_eq!(bad, expected, "{name}: every answer is as it should be");
-                costs[i] = used.as_secs_f64() * 1e6 / requests as f64;
-                let _ = write!(line, "{name} {:.2} ({})  ", costs[i], requests / seconds);
-            }
-            let ratio = costs[1] / costs[0];
-            println!(
-                "{line}ratio {ratio:.3}{}",
-                if round == 0 {
-                    "  (warm-up, not counted)"
-                } else {
-                    ""
-                }
-            );
-            if round > 0 {
-                ratios.push(ratio);
-                all[0].push(costs[0]);
-                all[1].push(costs[1]);
-            }
-        }
-        println!(
-            "  median: nginx {:.2} µs, keygate {:.2} µs, keygate / nginx {:.3}",
-            median(&mut all[0]),
-            median(&mut all[1]),
-            median(&mut ratios)
-        );
-    }
+    let script = lua(folder, "good", &keys);
+    compare("good keys", &contenders, &script, 200);
+    let script = lua(folder, "bad", &[bad]);
+    compare("bad keys", &contenders, &script, 401);
 }
 
 fn nginx_command(core: &str, folder: &Path, name: &str, config: &str) -> Running {

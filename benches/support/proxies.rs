@@ -9,7 +9,83 @@ use std::time::{Duration, Instant};
 
 const CONNECTIONS: usize = 64;
 
-pub fn median(values: &mut [f64]) -> f64 {
+/// Whether one of these tools is missing; then that is said.
+pub fn skipped(tools: &[&str]) -> bool {
+    let missing = tools.iter().find(|tool| {
+        let found = Command::new("sh")
+            .args(["-c", &format!("command -v {tool}")])
+            .output();
+        !found.is_ok_and(|out| out.status.success())
+    });
+    if let Some(tool) = missing {
+        println!("skipped: {tool} is not installed (Debian: nginx-light, wrk, util-linux)");
+    }
+    missing.is_some()
+}
+
+/// A process that is measured.
+pub struct Contender {
+    pub name: &'static str,
+    pub port: u16,
+    pub running: Running,
+}
+
+/// Loads the contenders in turns and prints the processor time of a request, and its ratio to that of the first.
+/// Every answer has to have a status of the kind of this one, a success or not.
+pub fn compare(what: &str, contenders: &[Contender], script: &Path, status: u16) {
+    let setting = |name: &str, default: u64| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(default)
+    };
+    let rounds = setting("KEYGATE_BENCH_ROUNDS", 5);
+    let seconds = setting("KEYGATE_BENCH_SECONDS", 4);
+    println!("{what}: CPU µs per request of the process (requests a second), ratio to the first");
+    let mut costs = vec![Vec::new(); contenders.len()];
+    let mut ratios = costs.clone();
+    for round in 0..=rounds {
+        let mut line = format!("  round {round}:");
+        let mut first = None;
+        for (i, contender) in contenders.iter().enumerate() {
+            let pid = contender.running.0.id();
+            let before = cpu(pid);
+            let (requests, bad) = wrk(contender.port, script, seconds);
+            let used = cpu(pid) - before;
+            let expected = if status < 400 { 0 } else { requests };
+            let name = contender.name;
+            assert_eq!(bad, expected, "{name}: every answer is as it should be");
+            let cost = used.as_secs_f64() * 1e6 / requests as f64;
+            let ratio = cost / *first.get_or_insert(cost);
+            let _ = write!(
+                line,
+                "  {name} {cost:.2} ({}) {ratio:.3}",
+                requests / seconds
+            );
+            if round > 0 {
+                costs[i].push(cost);
+                ratios[i].push(ratio);
+            }
+        }
+        let note = if round == 0 {
+            "  (warm-up, not counted)"
+        } else {
+            ""
+        };
+        println!("{line}{note}");
+    }
+    for ((contender, costs), ratios) in contenders.iter().zip(&mut costs).zip(&mut ratios) {
+        println!(
+            "  median: {} {:.2} µs, {:.3} of {}",
+            contender.name,
+            median(costs),
+            median(ratios),
+            contenders[0].name
+        );
+    }
+}
+
+fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
@@ -106,7 +182,7 @@ pub fn status(port: u16, key: &str) -> u16 {
 }
 
 /// The processor time of a process so far, all of its threads.
-pub fn cpu(pid: u32) -> Duration {
+fn cpu(pid: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
     let after_name = stat.rsplit(')').next().expect("a name");
     let ticks: u64 = after_name
@@ -137,7 +213,7 @@ pub fn lua(folder: &Path, name: &str, keys: &[String]) -> std::path::PathBuf {
 }
 
 /// Requests, and how many of them were not answered with a success.
-pub fn wrk(port: u16, script: &Path, seconds: u64) -> (u64, u64) {
+fn wrk(port: u16, script: &Path, seconds: u64) -> (u64, u64) {
     let output = Command::new("taskset")
         .args([
             "-c",
