@@ -186,22 +186,62 @@ fn a_body_that_progresses_is_waited_for() {
     assert_eq!(client.answer(false).status, 200);
 }
 
+/// One place in the queue of a listener that nobody accepts from, and that place is taken.
+struct Deaf {
+    address: SocketAddr,
+    _listener: TcpListener,
+    _taken: Vec<TcpStream>,
+}
+
+impl Deaf {
+    fn new() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .expect("bind");
+        socket.listen(0).expect("listen");
+        let listener: TcpListener = socket.into();
+        let address = listener.local_addr().expect("an address");
+        let mut taken = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            taken.push(stream);
+            assert!(taken.len() < 100, "the queue never fills");
+        }
+        Deaf {
+            address,
+            _listener: listener,
+            _taken: taken,
+        }
+    }
+}
+
+#[test]
+fn a_server_that_does_not_accept_costs_time_but_no_request_where_there_is_another() {
+    let upstream = obliging();
+    let deaf = Deaf::new();
+    let folder = Folder::new(
+        upstream.address,
+        &format!(
+            "{}\n[upstreams.two]\nservers = [\"http://{}\", \"http://{}\"]\n",
+            timeouts("connect"),
+            deaf.address,
+            upstream.address
+        ),
+        &ROUTES.replace("upstream = \"chat\"", "upstream = \"two\""),
+    );
+    let gateway = folder.start();
+    for n in 0..8 {
+        // Each on a connection of its own, so that both workers look for a server.
+        let answer = gateway.call(&format!("POST /open/{n}"), &[], "body");
+        assert_eq!((answer.status, answer.text()), (200, format!("/open/{n}")));
+    }
+    assert_eq!(upstream.heads().len(), 8);
+}
+
 #[test]
 fn an_upstream_that_does_not_accept_is_504() {
-    // One place in the queue of a listener that nobody accepts from, and that place is taken.
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket
-        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-        .expect("bind");
-    socket.listen(0).expect("listen");
-    let listener: TcpListener = socket.into();
-    let address = listener.local_addr().expect("an address");
-    let mut taken = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
-        taken.push(stream);
-        assert!(taken.len() < 100, "the queue never fills");
-    }
-    let folder = Folder::new(address, &timeouts("connect"), ROUTES);
+    let deaf = Deaf::new();
+    let folder = Folder::new(deaf.address, &timeouts("connect"), ROUTES);
     let key = folder.new_key("Rest API Key", "fullAccess");
     let gateway = folder.start();
     let mut client = gateway.connect();

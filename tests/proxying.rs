@@ -621,7 +621,7 @@ fn an_upstream_gets_the_host_and_the_credential_that_it_is_configured_with() {
 [upstreams.own]
 servers = ["http://{server}"]
 host = "upstream"
-headers.set = {{ apikey = "${{file:credential}}", x-from-env = "${{env:CARGO_PKG_NAME}}" }}
+headers.set = {{ apikey = "${{file:credential}}", x-from-env = "${{env:PATH}}" }}
 [upstreams.clients]
 servers = ["http://{server}"]
 host = "client"
@@ -661,6 +661,7 @@ access = "public"
     ];
     let claims: Vec<&str> = claims.iter().map(String::as_str).collect();
     let own = server.to_string();
+    let path_variable = std::env::var("PATH").expect("PATH is set");
     for (path, target, host, apikey, authorization, env) in [
         (
             "/own/x",
@@ -668,7 +669,7 @@ access = "public"
             own.as_str(),
             Some("of-the-upstream"),
             "of the client",
-            Some("keygate"),
+            Some(path_variable.as_str()),
         ),
         (
             "/clients/x",

@@ -12,6 +12,7 @@ use crate::upstream::{Choice, Lease, Upstream};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -104,11 +105,7 @@ async fn send(
     let replayable = !has_body && is_idempotent(order.admitted.method());
     let mut choice = Choice::Any;
     loop {
-        order.deadline.arm(Wait::Connect, order.timeouts.connect);
-        let mut lease = upstream
-            .lease(choice)
-            .await
-            .map_err(ForwardError::Connect)?;
+        let mut lease = lease(order, upstream, choice).await?;
         if order.upstream.host == HostRule::Upstream {
             let authority = lease.server().authority.clone();
             request.headers_mut().insert(header::HOST, authority);
@@ -140,6 +137,29 @@ async fn send(
             _ => return Err(failure(order, error)),
         }
     }
+}
+
+/// A connection of the upstream. Each of its servers has the time that connecting may take.
+async fn lease(
+    order: &Order<'_>,
+    upstream: &Upstream<RequestBody>,
+    choice: Choice,
+) -> Result<Lease<RequestBody>, ForwardError> {
+    let deadline = order.deadline;
+    for _ in 0..upstream.servers() {
+        deadline.arm(Wait::Connect, order.timeouts.connect);
+        let mut leased = pin!(upstream.lease(choice));
+        let leased = poll_fn(|cx| match leased.as_mut().poll(cx) {
+            Poll::Pending if deadline.fired() == Some(Wait::Connect) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+        })
+        .await;
+        if let Some(result) = leased {
+            return result.map_err(ForwardError::Connect);
+        }
+    }
+    Err(ForwardError::ConnectTimeout)
 }
 
 /// RFC 9110, section 9.2.2.

@@ -18,6 +18,9 @@ use std::time::Duration;
 /// server that says otherwise in `Keep-Alive: timeout=` is believed.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// How long a server that could not be reached is asked after the others.
+const SUSPECT: Duration = Duration::from_secs(5);
+
 /// Most idle connections to one server.
 const IDLE_MAX: usize = 1024;
 
@@ -120,31 +123,30 @@ where
         self.servers.len()
     }
 
-    /// The servers in turn; each call starts with the next one.
-    fn turn(&self) -> impl Iterator<Item = &Rc<ServerPool<B>>> {
-        let first = self.next.get();
-        self.next.set((first + 1) % self.servers.len());
-        self.servers
-            .iter()
-            .cycle()
-            .skip(first)
-            .take(self.servers.len())
-    }
-
     /// A connection on which a request can be sent: an idle one of the server whose turn it is, else a new one, of the
-    /// next server if one cannot be reached. The caller holds the deadline.
+    /// next server if one cannot be reached. A server that could not be reached lately is asked after the others. The
+    /// caller holds the deadline; called again after it, the turn is another server's.
     ///
     /// # Errors
     /// When no server can be reached: the last one's error.
     pub async fn lease(&self, choice: Choice) -> Result<Lease<B>, ConnectError> {
+        let count = self.servers.len();
+        let first = self.next.get();
+        self.next.set((first + 1) % count);
         let mut last = None;
-        for pool in self.turn() {
-            if choice == Choice::Any
-                && let Some(lease) = pool.take_idle().await
-            {
-                return Ok(lease);
+        let mut suspects = Vec::new();
+        for pool in self.servers.iter().cycle().skip(first).take(count) {
+            if count > 1 && pool.is_suspect() {
+                suspects.push(pool);
+                continue;
             }
-            match pool.open().await {
+            match pool.lease(choice).await {
+                Ok(lease) => return Ok(lease),
+                Err(error) => last = Some(error),
+            }
+        }
+        for pool in suspects {
+            match pool.lease(choice).await {
                 Ok(lease) => return Ok(lease),
                 Err(error) => last = Some(error),
             }
@@ -171,6 +173,19 @@ pub struct ServerPool<B> {
     failed: Cell<u64>,
     reused: Cell<u64>,
     open: Rc<Cell<u64>>,
+    /// In the sweeper's milliseconds.
+    suspect_until: Cell<u64>,
+}
+
+/// An attempt to connect. One that ends without a connection, given up by its caller too, makes the server suspect.
+struct Attempt<'p, B>(&'p ServerPool<B>);
+
+impl<B> Drop for Attempt<'_, B> {
+    fn drop(&mut self) {
+        let pool = self.0;
+        let lasts = SUSPECT.as_millis() as u64;
+        pool.suspect_until.set(pool.sweeper.now_ms() + lasts);
+    }
 }
 
 struct Idle<B> {
@@ -202,6 +217,7 @@ where
             failed: Cell::new(0),
             reused: Cell::new(0),
             open: Rc::default(),
+            suspect_until: Cell::new(0),
         }
     }
 
@@ -225,6 +241,19 @@ where
         self.idle
             .borrow_mut()
             .retain(|idle| now < idle.until && !idle.sender.is_closed());
+    }
+
+    fn is_suspect(&self) -> bool {
+        self.sweeper.now_ms() < self.suspect_until.get()
+    }
+
+    async fn lease(self: &Rc<Self>, choice: Choice) -> Result<Lease<B>, ConnectError> {
+        if choice == Choice::Any
+            && let Some(lease) = self.take_idle().await
+        {
+            return Ok(lease);
+        }
+        self.open().await
     }
 
     /// The youngest idle connection that is still open.
@@ -252,8 +281,11 @@ where
     }
 
     async fn open(self: &Rc<Self>) -> Result<Lease<B>, ConnectError> {
+        let attempt = Attempt(self);
         let made = self.handshake().await;
         let count = if made.is_ok() {
+            std::mem::forget(attempt);
+            self.suspect_until.set(0);
             &self.opened
         } else {
             &self.failed
