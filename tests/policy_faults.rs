@@ -204,14 +204,27 @@ fn each_fault_of_a_policy_is_named_with_its_places() {
             &["/api", ":9:"],
         ),
         (
+            "a prefix to strip that no path has",
+            route("/v3/x", "scope = \"fullAccess\"\nstrip_prefix = \"/v4\""),
+            &["`strip_prefix`", "`/v3/x`", ":9:"],
+        ),
+        (
+            "a prefix to strip that ends within a segment",
+            route("/v3.0/x", "scope = \"fullAccess\"\nstrip_prefix = \"/v3\""),
+            &["`strip_prefix`", ":9:"],
+        ),
+        (
+            "a prefix to strip that a path has in another spelling",
+            route(
+                "/caf%c3%a9/{*rest}",
+                "scope = \"fullAccess\"\nstrip_prefix = \"/%63af%C3%A9\"",
+            ),
+            &[],
+        ),
+        (
             "a scope declared twice",
             format!("{}[scopes]\nother = []\n", route("/x", full)),
             &["scopes", ":9:"],
-        ),
-        (
-            "a scope in a circle",
-            route("/x", full).replace("[[routes]]", "[[routes]] # circle"),
-            &[],
         ),
         (
             "an expectation that fails to allow",

@@ -390,6 +390,16 @@ fn route(
     let denied = matches!(access, Some(AccessSpec::Deny));
     let upstream = upstream(&mut table, denied, context, desk);
     let settings = settings(&mut table, &context.shared.defaults, desk);
+    if let (Some(paths), Some(prefix)) = (&paths, &settings.strip_prefix)
+        && !paths.iter().any(|(path, _)| begins_with(path, prefix))
+        && let Some(field) = table.field("strip_prefix")
+    {
+        let message = format!(
+            "`strip_prefix` takes nothing off: expected segments that a path of this route begins with, as `{}` does",
+            paths[0].0
+        );
+        field.wrong(desk, message);
+    }
     table.not_yet(desk, &["retries", "rate", "headers", "cors"]);
     // An unknown field may be a misspelt part of the shape.
     let before = desk.problems.len();
@@ -600,6 +610,18 @@ fn segments(text: &str) -> Result<Arc<str>, Unreadable> {
                 .to_owned(),
         )),
     }
+}
+
+/// Whether a path pattern begins with these canonical segments.
+fn begins_with(path: &str, prefix: &str) -> bool {
+    let mut segments = path.split('/');
+    prefix.split('/').all(|wanted| {
+        segments.next().is_some_and(|segment| {
+            let canonical = crate::http::canonical_path;
+            segment == wanted
+                || canonical(&format!("/{segment}")).is_ok_and(|(path, _)| &path[1..] == wanted)
+        })
+    })
 }
 
 fn route_name(text: &str) -> Result<Arc<str>, Unreadable> {
