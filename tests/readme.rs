@@ -293,6 +293,20 @@ fn the_commands_of_the_page_do_what_it_shows() {
 }
 
 #[test]
+fn the_page_names_no_file_that_is_not_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for rest in README.split("--bench ").skip(1) {
+        let name = rest.split_whitespace().next().unwrap_or_default();
+        assert!(root.join(format!("benches/{name}.rs")).exists(), "{name}");
+    }
+    for rest in README.split("](").skip(1) {
+        let link = rest.split(')').next().unwrap_or_default();
+        let is_here = !link.starts_with("https://") && !link.starts_with('#');
+        assert!(!is_here || root.join(link).exists(), "{link}");
+    }
+}
+
+#[test]
 fn what_is_not_run_is_written_in_its_language() {
     for block in blocks() {
         match block.kind {
