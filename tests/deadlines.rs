@@ -351,6 +351,21 @@ fn a_client_that_does_not_read_is_left_and_the_upstream_hears_it() {
 }
 
 #[test]
+fn a_client_that_asks_on_and_on_and_never_reads_is_left() {
+    let upstream = obliging();
+    let (_folder, gateway) = gateway(upstream.address, &timeouts("body"));
+    let mut client = gateway.connect();
+    let requests = format!("GET /open/{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(2000)).repeat(16);
+    let mut sent: u64 = 0;
+    while client.stream.write_all(requests.as_bytes()).is_ok() {
+        sent += requests.len() as u64;
+        assert!(sent < 1 << 30, "it is answered for ever");
+    }
+    neighbour_is_served(&gateway);
+    connections_are_gone(&gateway);
+}
+
+#[test]
 fn a_client_that_stops_sending_after_an_early_answer_is_left() {
     let upstream = except_neighbours(move |peer, _| {
         peer.answer("early");

@@ -753,6 +753,86 @@ fn nothing_that_a_client_claims_of_itself_reaches_the_upstream() {
 }
 
 #[test]
+fn an_upgrade_that_is_not_carried_out_leaves_plain_http() {
+    let house = house("");
+    for (upgrade, connection) in [
+        ("websocket", "Upgrade"),
+        ("h2c", "Upgrade, HTTP2-Settings"),
+        ("TLS/1.0", "keep-alive, upgrade"),
+    ] {
+        let raw = format!(
+            "GET /open/x HTTP/1.1\r\nHost: a\r\nUpgrade: {upgrade}\r\nConnection: {connection}\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"
+        );
+        assert_eq!(with_successor(&house, &raw), [200, 200], "{upgrade}");
+        let seen = house.upstream.seen();
+        let [.., first, second] = &seen[..] else {
+            panic!("two requests");
+        };
+        assert_eq!(
+            (first.target(), second.target()),
+            ("/open/x", "/open/after")
+        );
+        for name in ["upgrade", "connection", "http2-settings"] {
+            assert_eq!(first.header(name), None, "{upgrade}");
+        }
+    }
+}
+
+#[test]
+fn memory_and_descriptors_return_to_where_they_were() {
+    let house = house("");
+    let pid = house.gateway.pid();
+    let resident = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("proc");
+        let line = status.lines().find(|l| l.starts_with("VmRSS:"));
+        let kib = line.and_then(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok());
+        kib.expect("a number of KiB")
+    };
+    // Only whoever may look into every process can count what this one has open.
+    let descriptors = || {
+        std::fs::read_dir(format!("/proc/{pid}/fd"))
+            .map(Iterator::count)
+            .ok()
+    };
+    let storm = || {
+        let key = format!("apikey: {}", house.key);
+        let mut held = Vec::new();
+        for n in 0..150 {
+            let mut client = house.gateway.connect();
+            match n % 6 {
+                0 => client.send("hello\r\n\r\n"),
+                1 => client.send("GET /open/x HTTP/1.1\r\nHos"),
+                2 => client
+                    .send("POST /open/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nhalf"),
+                3 => client.send(format!(
+                    "GET /open/x HTTP/1.1\r\nHost: a\r\nX: {}",
+                    "x".repeat(30_000)
+                )),
+                4 => assert_eq!(client.call("GET /v3/x", &[&key], "").status, 200),
+                _ => assert_eq!(client.call("POST /v3/x", &[], "body").status, 401),
+            }
+            held.push(client);
+        }
+        drop(held);
+        house.gateway.eventually(
+            || house.gateway.admin("/metrics").text(),
+            |page| page.lines().any(|l| l == "keygate_connections 0"),
+        );
+    };
+    storm();
+    let before = (resident(), descriptors());
+    for _ in 0..5 {
+        storm();
+    }
+    let after = (resident(), descriptors());
+    assert!(after.0 < before.0 + 4 * 1024, "{before:?} {after:?}");
+    if let (Some(before), Some(after)) = (before.1, after.1) {
+        // The pool keeps connections to the upstream, as many as were needed at once.
+        assert!(after <= before + 10, "{before} {after}");
+    }
+}
+
+#[test]
 fn names_with_underscores_are_refused_or_dropped() {
     let house = house("");
     for name in [
