@@ -15,7 +15,7 @@ use support::{Client, Folder, Gateway, ROUTES};
 fn timeouts(short: &str) -> String {
     let mut text = "[timeouts]\n".to_owned();
     for name in ["head", "body", "connect", "response", "idle", "stream"] {
-        let value = if name == short { "300ms" } else { "10m" };
+        let value = if name == short { "500ms" } else { "10m" };
         text.push_str(&format!("{name} = \"{value}\"\n"));
     }
     text
@@ -32,8 +32,16 @@ fn obliging() -> Scripted {
     })
 }
 
+/// A neighbour is waited for whatever the general deadlines are.
+const NEIGHBOUR: &str = r#"
+[[routes]]
+path = "/open/neighbour/{*rest}"
+access = "public"
+timeouts = { body = "10m", connect = "10m", response = "10m", stream = "10m" }
+"#;
+
 fn gateway(upstream: SocketAddr, main: &str) -> (Folder, Gateway) {
-    let folder = Folder::new(upstream, main, ROUTES);
+    let folder = Folder::new(upstream, main, &format!("{ROUTES}{NEIGHBOUR}"));
     let gateway = folder.start();
     (folder, gateway)
 }
@@ -41,7 +49,7 @@ fn gateway(upstream: SocketAddr, main: &str) -> (Folder, Gateway) {
 /// A neighbour on the same gateway is served while another is waited for.
 fn neighbour_is_served(gateway: &Gateway) {
     for n in 0..4 {
-        let path = format!("/open/neighbour{n}");
+        let path = format!("/open/neighbour/{n}");
         let answer = gateway.call(&format!("GET {path}"), &[], "");
         assert_eq!((answer.status, answer.text()), (200, path));
     }
@@ -119,7 +127,7 @@ fn a_client_that_does_not_finish_a_head_is_left() {
 fn an_idle_client_is_left() {
     let upstream = obliging();
     // A half head that came together with the request before it is waited for as idle first, then as a head.
-    let short = timeouts("idle").replace("head = \"10m\"", "head = \"300ms\"");
+    let short = timeouts("idle").replace("head = \"10m\"", "head = \"500ms\"");
     let (_folder, gateway) = gateway(upstream.address, &short);
     for next in ["", "\r\n", "GET /open/y HT"] {
         let mut client = gateway.connect();
@@ -134,7 +142,11 @@ fn an_idle_client_is_left() {
 #[test]
 fn a_body_that_stops_is_408_and_never_reaches_the_upstream_as_whole() {
     let upstream = obliging();
-    let folder = Folder::new(upstream.address, &timeouts("body"), ROUTES);
+    let folder = Folder::new(
+        upstream.address,
+        &timeouts("body"),
+        &format!("{ROUTES}{NEIGHBOUR}"),
+    );
     let key = folder.new_key("Rest API Key", "fullAccess");
     let gateway = folder.start();
     for (path, framing, part) in [
@@ -164,7 +176,7 @@ fn a_body_that_stops_is_408_and_never_reaches_the_upstream_as_whole() {
 #[test]
 fn a_body_that_progresses_is_waited_for() {
     let upstream = obliging();
-    let text = timeouts("body").replace("300ms", "3s");
+    let text = timeouts("body").replace("500ms", "3s");
     let (_folder, gateway) = gateway(upstream.address, &text);
     let mut client = gateway.connect();
     let pieces = 50;
@@ -258,12 +270,12 @@ fn an_upstream_that_does_not_accept_is_504() {
     }
 }
 
-/// An upstream that takes `/open/neighbour…` and `/open/next`, and does this with everything else.
+/// An upstream that takes `/open/neighbour/…`, and does this with everything else.
 fn except_neighbours(script: impl Fn(&mut Peer, &str) + Send + Sync + 'static) -> Scripted {
     Scripted::start(move |mut peer| {
         while let Some(head) = peer.head() {
             let target = Peer::target(&head).to_owned();
-            if target.starts_with("/open/ne") {
+            if target.starts_with("/open/neighbour/") {
                 peer.body(&head);
                 peer.answer(&target);
             } else {
@@ -298,8 +310,11 @@ fn an_upstream_that_does_not_answer_is_504_and_hears_that_nobody_waits() {
             let answer = client.answer(method == "HEAD");
             assert_eq!(answer.status, 504, "{method} {path}");
             has_ended.recv().expect("the upstream's connection ends");
-            let next = client.call("GET /open/next", &[], "");
-            assert_eq!((next.status, next.text().as_str()), (200, "/open/next"));
+            let next = client.call("GET /open/neighbour/next", &[], "");
+            assert_eq!(
+                (next.status, next.text().as_str()),
+                (200, "/open/neighbour/next")
+            );
         }
     }
 }

@@ -111,7 +111,8 @@ fn bodies_of_any_size_pass_both_ways_in_constant_memory() {
             before = peak_memory(&gateway);
         }
     }
-    let grown = peak_memory(&gateway) - before;
+    // The kernel's counts are approximate: the peak may even seem to have fallen.
+    let grown = peak_memory(&gateway).saturating_sub(before);
     assert!(grown < 8 * 1024, "{grown} KiB for bodies of {large} bytes");
     assert_eq!(upstream.connections(), 1);
 }
