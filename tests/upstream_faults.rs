@@ -421,6 +421,26 @@ fn each_fault_gets_its_answer_and_the_next_request_its_own() {
 }
 
 #[test]
+fn a_cut_answer_is_not_whole_in_http_1_0_either() {
+    let upstream = Scripted::start(|mut peer| {
+        if let Some(head) = peer.head() {
+            peer.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n");
+            if head.contains("/whole ") {
+                peer.send("0\r\n\r\n");
+            }
+        }
+    });
+    let (_folder, gateway) = gateway(&upstream, "");
+    for path in ["/open/whole", "/open/cut"] {
+        let mut client = gateway.connect();
+        client.send(format!("GET {path} HTTP/1.0\r\nHost: a\r\n\r\n"));
+        let mut body = Vec::new();
+        let ended = std::io::Read::read_to_end(&mut client.stream, &mut body);
+        assert_eq!(ended.is_ok(), path == "/open/whole", "{path}: {ended:?}");
+    }
+}
+
+#[test]
 fn an_early_answer_ends_an_upload() {
     // The upstream refuses by the head alone; the client hears it while it still sends.
     let upstream = Scripted::start(|mut peer| {

@@ -74,7 +74,7 @@ impl Body for ReplyBody {
                         io::ErrorKind::TimedOut => (Outcome::UpstreamTimeout, "answer_stalled"),
                         _ => (Outcome::UpstreamUnavailable, "answer_broke_off"),
                     };
-                    observation.refused(outcome, reason);
+                    observation.cut(outcome, reason);
                     self.ended = true;
                 }
                 None => self.ended = true,

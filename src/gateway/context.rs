@@ -11,6 +11,7 @@ use crate::keycache::Keys;
 use crate::proxy::{BodyState, RequestBody};
 use crate::upstream::Upstreams;
 use arc_swap::{ArcSwap, Cache};
+use http::Version;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -147,6 +148,10 @@ pub struct Link {
     pub(super) deadline: Deadline,
     /// The body of the request in hand.
     body: RefCell<Option<Rc<BodyState>>>,
+    /// What the request in hand is written in.
+    version: Cell<Version>,
+    /// An answer was cut whose end is the connection's: it must not end as if it were whole.
+    cut: Cell<bool>,
 }
 
 impl Link {
@@ -161,12 +166,26 @@ impl Link {
             trusted,
             deadline,
             body: RefCell::new(None),
+            version: Cell::new(Version::HTTP_11),
+            cut: Cell::new(false),
         }
     }
 
-    /// Notes the body of the request that begins; `None` for no body.
-    pub(super) fn begin_body(&self, state: Option<Rc<BodyState>>) {
-        *self.body.borrow_mut() = state;
+    /// Notes the version and the body of the request that begins; `None` for no body.
+    pub(super) fn begin_request(&self, version: Version, body: Option<Rc<BodyState>>) {
+        self.version.set(version);
+        *self.body.borrow_mut() = body;
+    }
+
+    /// Notes that the answer in hand broke off.
+    pub(super) fn cut_answer(&self) {
+        // In HTTP/1.1 a missing chunk or byte tells; in HTTP/1.0 the end of the connection is the end of the answer.
+        self.cut.set(self.version.get() == Version::HTTP_10);
+    }
+
+    /// Whether the connection must end by a reset.
+    pub fn is_cut(&self) -> bool {
+        self.cut.get()
     }
 
     /// The body of the request in hand, if it has one.

@@ -113,6 +113,12 @@ impl Observation {
         self.reason.set(Some(reason));
     }
 
+    /// The answer broke off after its head.
+    pub(super) fn cut(&self, outcome: Outcome, reason: &'static str) {
+        self.refused(outcome, reason);
+        self.link.cut_answer();
+    }
+
     pub(super) fn served(&self, outcome: Outcome) {
         self.outcome.set(outcome);
     }
@@ -245,7 +251,7 @@ where
             client.address,
             &head.method,
         ));
-        link.begin_body((!body.is_end_stream()).then(Rc::default));
+        link.begin_request(head.version, (!body.is_end_stream()).then(Rc::default));
         link.deadline.disarm();
         self.0.call(Exchange {
             headers: head.headers,
