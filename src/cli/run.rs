@@ -66,7 +66,7 @@ pub enum RunError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Server(#[from] ServerError),
-    #[error("cannot listen on the admin address {address}")]
+    #[error("cannot listen on the admin address {address}{}", crate::server::hint(.source))]
     Admin {
         address: SocketAddr,
         #[source]

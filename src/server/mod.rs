@@ -40,7 +40,8 @@ pub enum ServerError {
     Worker(#[source] io::Error),
 }
 
-fn hint(error: &io::Error) -> &'static str {
+/// What to do about an address that cannot be listened on, where that is known.
+pub fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             ": another process uses this port; choose another one, or port 0 for a free one"
