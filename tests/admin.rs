@@ -3,6 +3,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use support::scripted::Scripted;
 use support::{Client, Folder, Gateway, ROUTES, Upstream};
 
@@ -722,5 +723,51 @@ fn what_is_logged_changes_without_a_restart() {
     gateway.eventually(
         || gateway.call("GET /v3/x", &[], "").status,
         |_| gateway.log().contains("\"level\":\"DEBUG\""),
+    );
+}
+
+#[test]
+fn who_holds_all_admin_connections_keeps_nobody_waiting() {
+    let upstream = Upstream::echo();
+    let folder = Folder::new(upstream.address, "", ROUTES);
+    let gateway = folder.start();
+    let held: Vec<Client> = (0..64).map(|_| Client::connect(gateway.admin)).collect();
+    // Accepting is in order: when this one is answered or closed, the others have been accepted.
+    let mut late = Client::connect(gateway.admin);
+    assert!(
+        late.is_closed(),
+        "one more than there are places for is closed, not left waiting"
+    );
+    drop(held);
+    gateway.eventually(
+        || {
+            let mut client = Client::connect(gateway.admin);
+            let _ = client
+                .stream
+                .write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+            client.try_answer(false).map(|answer| answer.status)
+        },
+        |status| *status == Some(200),
+    );
+}
+
+#[test]
+fn a_changed_deadline_holds_for_connections_that_are_open_already() {
+    let upstream = Upstream::echo();
+    let main = |head: &str| format!("[timeouts]\nhead = \"{head}\"\n");
+    let folder = Folder::new(upstream.address, &main("1h"), ROUTES);
+    let gateway = folder.start();
+    let mut client = gateway.connect();
+    assert_eq!(client.call("GET /open/a", &[], "").status, 200);
+    let text = std::fs::read_to_string(folder.config()).unwrap();
+    folder.write("keygate.toml", &text.replace("1h", "200ms"));
+    gateway.eventually(
+        || gateway.admin("/status").json()["policy"]["generation"].as_u64(),
+        |generation| *generation == Some(2),
+    );
+    client.send("GET /open/b HT");
+    assert!(
+        client.is_closed(),
+        "half a head is cut by the deadline that is in force now"
     );
 }

@@ -29,6 +29,10 @@ use tokio::task::JoinHandle;
 /// Most admin connections at once.
 const CONNECTIONS: usize = 64;
 
+/// How long an admin connection may take, from its first byte to its last. Each serves one request: a scraper that keeps
+/// connections open could keep all places.
+const CONNECTION_TIME: Duration = Duration::from_secs(10);
+
 /// What the admin listener tells of.
 pub struct State {
     pub live: Arc<Live>,
@@ -59,9 +63,6 @@ impl Admin {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let task = tokio::spawn(async move {
             loop {
-                let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-                    return;
-                };
                 let stream = match listener.accept().await {
                     Ok((stream, _)) => stream,
                     Err(_) => {
@@ -69,16 +70,20 @@ impl Admin {
                         continue;
                     }
                 };
+                // Full: closed at once, so that whoever holds the places cannot keep the others waiting unanswered.
+                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                    continue;
+                };
                 let state = Arc::clone(&state);
-                // Bounded in number by the semaphore and in time by hyper's timer; ends with the runtime at the latest.
+                // Bounded in number by the semaphore and in time by the deadline; ends with the runtime at the latest.
                 tokio::spawn(async move {
                     let _place = place;
                     let service = service_fn(|request| answer(&state, request));
-                    let _ = http1::Builder::new()
+                    let connection = http1::Builder::new()
                         .timer(TokioTimer::new())
-                        .header_read_timeout(Duration::from_secs(30))
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                        .keep_alive(false)
+                        .serve_connection(TokioIo::new(stream), service);
+                    let _ = tokio::time::timeout(CONNECTION_TIME, connection).await;
                 });
             }
         });

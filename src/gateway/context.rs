@@ -193,6 +193,11 @@ impl Link {
         self.body.borrow().clone()
     }
 
+    /// The deadlines in force at this instant: an edit holds for connections that are open already.
+    pub fn timeouts(&self) -> crate::config::Timeouts {
+        self.context.timeouts()
+    }
+
     /// Whether a request's body was not read to its end: the client may still be sending it.
     pub fn has_unread_body(&self) -> bool {
         self.body

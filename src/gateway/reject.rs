@@ -438,7 +438,7 @@ fn management_body(error: ManagementError) -> ErrorBody {
             StatusCode::SERVICE_UNAVAILABLE,
             ErrorCode::StoreUnavailable,
             "The key store is not available.",
-            "Nothing was changed that was not answered; try again after the time that Retry-After gives.",
+            "A change may or may not have been made: wait for the time that Retry-After gives, and look before you try again.",
         ),
     }
 }

@@ -1,6 +1,5 @@
 //! A client's socket: says on whom the connection waits, and ends it so that the client hears the answer.
 
-use crate::config::Timeouts;
 use crate::deadline::{Deadline, Wait};
 use crate::gateway::Link;
 use std::io;
@@ -20,7 +19,6 @@ pub(super) struct ClientIo {
     stream: TcpStream,
     link: Rc<Link>,
     deadline: Deadline,
-    timeouts: Timeouts,
     /// On whom the connection waited before it waited for the client to take what was written.
     before_write: Option<Wait>,
     /// The client has sent something.
@@ -30,17 +28,11 @@ pub(super) struct ClientIo {
 }
 
 impl ClientIo {
-    pub(super) fn new(
-        stream: TcpStream,
-        link: Rc<Link>,
-        deadline: Deadline,
-        timeouts: Timeouts,
-    ) -> Self {
+    pub(super) fn new(stream: TcpStream, link: Rc<Link>, deadline: Deadline) -> Self {
         ClientIo {
             stream,
             link,
             deadline,
-            timeouts,
             before_write: None,
             heard: false,
             lingering: false,
@@ -62,11 +54,12 @@ impl ClientIo {
             (true, Some(Wait::RequestBody | Wait::Connect | Wait::Response)) => {}
             (true, before) => {
                 self.before_write = before;
-                self.deadline.arm(Wait::ClientWrite, self.timeouts.body);
+                self.deadline
+                    .arm(Wait::ClientWrite, self.link.timeouts().body);
             }
             (false, Some(Wait::ClientWrite)) => match self.before_write.take() {
-                Some(Wait::Idle) => self.deadline.arm(Wait::Idle, self.timeouts.idle),
-                Some(Wait::Stream) => self.deadline.arm(Wait::Stream, self.timeouts.stream),
+                Some(Wait::Idle) => self.deadline.arm(Wait::Idle, self.link.timeouts().idle),
+                Some(Wait::Stream) => self.deadline.arm(Wait::Stream, self.link.timeouts().stream),
                 _ => self.deadline.disarm(),
             },
             (false, Some(_)) => {}
@@ -94,7 +87,7 @@ impl AsyncRead for ClientIo {
         if buf.filled().len() > before {
             self.heard = true;
             if self.deadline.waits() == Some(Wait::Idle) {
-                self.deadline.arm(Wait::Head, self.timeouts.head);
+                self.deadline.arm(Wait::Head, self.link.timeouts().head);
             }
         }
         polled

@@ -44,7 +44,7 @@ pub(super) async fn serve<L>(
     let deadline = context.sweeper().deadline();
     deadline.arm(Wait::Head, timeouts.head);
     let link = Rc::new(Link::new(Rc::clone(&context), peer, deadline.clone()));
-    let io = ClientIo::new(stream, Rc::clone(&link), deadline.clone(), timeouts);
+    let io = ClientIo::new(stream, Rc::clone(&link), deadline.clone());
     // hyper's limits lie above ours, so that ours answer first; its timer is not set, ours are the deadlines.
     let connection = http1::Builder::new()
         .writev(false)
