@@ -39,7 +39,7 @@ pub fn compare(what: &str, contenders: &[Contender], script: &Path, status: u16)
             .and_then(|text| text.parse().ok())
             .unwrap_or(default)
     };
-    let rounds = setting("KEYGATE_BENCH_ROUNDS", 5);
+    let rounds = setting("KEYGATE_BENCH_ROUNDS", 5).max(1);
     let seconds = setting("KEYGATE_BENCH_SECONDS", 4);
     println!("{what}: CPU µs per request of the process (requests a second), ratio to the first");
     let mut costs = vec![Vec::new(); contenders.len()];
