@@ -18,6 +18,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use support::scripted::Scripted;
 use support::trial::{forgetful_upstream, until};
 use support::{Client, Folder, Gateway, PATIENCE, ROUTES};
 
@@ -480,4 +481,48 @@ fn sighup_reads_the_files_at_once_and_unchanged_ones_make_no_generation() {
     gateway.signal("HUP");
     follows("SIGHUP", &gateway, &key, 2, true);
     assert_eq!(gateway.status()["policy"]["generation"], 2);
+}
+
+#[test]
+fn a_long_stream_keeps_its_route_and_not_its_generation() {
+    // Answers its head and a chunk, then waits for the client to leave.
+    let upstream = Scripted::start(|mut peer| {
+        let Some(_) = peer.head() else { return };
+        peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
+        peer.wait_for_end();
+    });
+    let folder = Folder::new(upstream.address, "", ROUTES);
+    let gateway = folder.start();
+    let mut streams = Vec::new();
+    let mut ids = Vec::new();
+    for generation in 1..=4 {
+        if generation > 1 {
+            let text = format!("{ROUTES}\n{}", generation_file(generation));
+            rename_into(&folder.path().join("routes.toml"), &text);
+            until("a reload", || {
+                gateway.status()["policy"]["generation"] == generation
+            });
+        }
+        let mut client = gateway.connect();
+        client.send("GET /open/stream HTTP/1.1\r\nHost: a\r\n\r\n");
+        let answer = client.answer(true);
+        assert_eq!(answer.status, 200);
+        ids.push(answer.header("x-request-id").expect("an id").to_owned());
+        streams.push(client);
+    }
+    until(
+        "earlier generations are dropped under their streams",
+        || gateway.status()["policy"]["generations_held"] == 1,
+    );
+    upstream.wait_for(streams.len());
+    drop(streams);
+    for (generation, id) in (1..).zip(&ids) {
+        let line = gateway.wait_for_log(|l| l.contains("keygate::access") && l.contains(id));
+        let line: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(line["generation"], generation);
+        assert_eq!(line["template"], "/open/{*rest}");
+        assert_eq!(line["outcome"], "client_gone");
+    }
+    let line = r#"keygate_requests_total{route="/open/{*rest}",method="GET",status="2xx",outcome="client_gone"}"#;
+    assert_eq!(Admin::connect(&gateway).metric(line), "4");
 }

@@ -54,6 +54,8 @@ pub struct ReloadStatus {
     pub last_error: Option<String>,
     /// When files were last read because they had changed, or because someone asked.
     pub last_attempt: Option<Timestamp>,
+    /// Generations in memory: the one in force, and replaced ones that someone still holds.
+    pub generations_held: usize,
     /// Cold settings whose change waits for a restart.
     pub waiting: Vec<String>,
 }
@@ -102,6 +104,7 @@ impl Live {
                 refused: 0,
                 last_error: None,
                 last_attempt: None,
+                generations_held: 1,
                 waiting: Vec::new(),
             }),
             judged: watch::Sender::new((0, 1)),
@@ -220,7 +223,7 @@ impl Follower {
                 () = state.hint.notified() => Wake::Hint,
                 _ = tick.tick() => Wake::Look,
             };
-            self.retired.retain(|old| Arc::strong_count(old) > 1);
+            self.drop_retired();
             if wake == Wake::Stop {
                 return;
             }
@@ -238,6 +241,12 @@ impl Follower {
             };
             self.judge(reading, wake);
         }
+    }
+
+    /// Drops the replaced generations that nobody holds any more.
+    fn drop_retired(&mut self) {
+        self.retired.retain(|old| Arc::strong_count(old) > 1);
+        self.state.status().generations_held = 1 + self.retired.len();
     }
 
     /// What the files look like. `None` when the runtime ends.
@@ -341,6 +350,7 @@ impl Follower {
         status.hash = loaded.hash;
         status.loaded_at = now;
         status.accepted += 1;
+        status.generations_held = 1 + self.retired.len();
         status.last_error = None;
         drop(status);
         tracing::info!(generation, "the changed configuration is in force");

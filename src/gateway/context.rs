@@ -79,9 +79,9 @@ impl Context {
         Rc::clone(&generation)
     }
 
-    /// Whether this is the generation that counters by place are kept for.
-    pub(super) fn is_current(&self, generation: &Rc<Generation>) -> bool {
-        Rc::ptr_eq(generation, &self.generation.borrow())
+    /// Whether this is the number of the generation that counters by place are kept for.
+    pub(super) fn is_current(&self, generation: u64) -> bool {
+        generation == self.generation.borrow().snapshot.generation
     }
 
     /// The deadlines in force for connections as such.

@@ -1,22 +1,37 @@
 //! One generation of the configuration, as one worker uses it.
 
 use super::metrics::NO_ROUTE;
-use crate::config::Cold;
-use crate::config::{Snapshot, Timeouts, UpstreamSettings};
+use crate::config::{AccessLog, Cold, Snapshot, Timeouts, UpstreamSettings};
 use crate::http::AdmitRules;
 use crate::management;
 use crate::policy::Route;
 use crate::proxy::RequestBody;
 use crate::upstream::Upstream;
+use std::cell::OnceCell;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// A snapshot with what this worker made of it. A request holds one, so that everything about it comes from one
-/// generation.
+/// A snapshot with what this worker made of it. A request holds one until it is answered, so that everything about it
+/// comes from one generation; while the answer's body streams, it holds a [`Remnant`].
 pub struct Generation {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) upstreams: Vec<Upstream<RequestBody>>,
     pub(super) admit: AdmitRules,
     pub(super) management: management::Settings,
+    /// By the route's place, then one for no route; each made for the first request that needs it.
+    remnants: Box<[OnceCell<Rc<Remnant>>]>,
+}
+
+/// What is left of a generation to an answered request: enough to count and log its end. A stream may be open for days
+/// and over many reloads; this way it keeps its route, not the policy or the upstreams' pools.
+pub(super) struct Remnant {
+    /// The generation's number.
+    pub(super) generation: u64,
+    pub(super) route: Option<Arc<Route>>,
+    pub(super) access: AccessLog,
+    /// How long the connection may be idle afterwards.
+    pub(super) idle: Duration,
 }
 
 impl Generation {
@@ -37,7 +52,9 @@ impl Generation {
             default_scope: hot.default_scope.clone(),
             reveal: hot.reveal,
         };
+        let places = hot.policy.routes().len() + 1;
         Generation {
+            remnants: std::iter::repeat_with(OnceCell::new).take(places).collect(),
             upstreams,
             admit,
             management,
@@ -52,6 +69,21 @@ impl Generation {
             Some(found) if route != NO_ROUTE => Arc::clone(&found.name),
             _ => Arc::from("-"),
         }
+    }
+
+    /// What an answered request of the route at this place keeps.
+    pub(super) fn remnant(&self, route: u32) -> &Rc<Remnant> {
+        let hot = &self.snapshot.hot;
+        let routes = hot.policy.routes();
+        let place = routes.len().min(route as usize);
+        self.remnants[place].get_or_init(|| {
+            Rc::new(Remnant {
+                generation: self.snapshot.generation,
+                route: routes.get(place).cloned(),
+                access: hot.log.access,
+                idle: hot.timeouts.idle,
+            })
+        })
     }
 
     /// The deadlines of a request: the general ones, the upstream's over them, the route's over those.

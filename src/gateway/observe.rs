@@ -4,7 +4,7 @@
 //! request's future when the client left before there was an answer. So nothing that happens to a request goes
 //! uncounted, and nothing has to remember to count.
 
-use super::generation::Generation;
+use super::generation::{Generation, Remnant};
 use super::metrics::{Labels, NO_ROUTE, Outcome, method_label};
 use super::{Exchange, Link};
 use crate::config::AccessLog;
@@ -16,9 +16,10 @@ use crate::policy::Target;
 use crate::proxy::REQUEST_ID;
 use http::{Method, Request, Uri};
 use hyper::body::{Body, Incoming};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tower::Service;
@@ -26,7 +27,7 @@ use tower::Service;
 /// What is known of a request so far.
 pub struct Observation {
     link: Rc<Link>,
-    generation: Rc<Generation>,
+    held: RefCell<Held>,
     id: RequestId,
     client: IpAddr,
     method: &'static str,
@@ -44,6 +45,14 @@ pub struct Observation {
     bytes: Cell<u64>,
 }
 
+/// What a request holds of its generation.
+enum Held {
+    /// While it is judged and sent.
+    Whole(Rc<Generation>),
+    /// Once the head of its answer goes out.
+    Remnant(Rc<Remnant>),
+}
+
 impl Observation {
     pub(super) fn begin(
         link: Rc<Link>,
@@ -54,7 +63,7 @@ impl Observation {
     ) -> Self {
         Observation {
             link,
-            generation,
+            held: RefCell::new(Held::Whole(generation)),
             id,
             client,
             method: method_label(method),
@@ -88,8 +97,7 @@ impl Observation {
 
     /// Whether the request was for the management API, or for a path of its that it does not serve.
     pub(super) fn is_management(&self) -> bool {
-        let routes = self.generation.snapshot.hot.policy.routes();
-        match routes.get(self.route.get() as usize) {
+        match &self.remnant().route {
             Some(route) => matches!(route.target, Target::Management(_)),
             None => self.unserved_management.get(),
         }
@@ -133,8 +141,10 @@ impl Observation {
         self.upstream.set(self.sent.get().map(|at| at.elapsed()));
     }
 
-    /// The head of the answer goes to the client now.
+    /// The head of the answer goes to the client now. Nothing is judged after it: the generation is let go.
     pub(super) fn answered(&self, status: u16) {
+        let remnant = self.remnant();
+        self.held.replace(Held::Remnant(remnant));
         self.status.set(status);
         self.answered.set(Some(self.started.elapsed()));
     }
@@ -143,13 +153,20 @@ impl Observation {
         self.bytes.set(self.bytes.get() + bytes);
     }
 
-    fn log(&self) {
+    fn remnant(&self) -> Rc<Remnant> {
+        match &*self.held.borrow() {
+            Held::Whole(generation) => Rc::clone(generation.remnant(self.route.get())),
+            Held::Remnant(remnant) => Rc::clone(remnant),
+        }
+    }
+
+    fn log(&self, remnant: &Remnant) {
         let outcome = self.outcome.get();
         if outcome == Outcome::TooManyFailures {
             // A flood is counted, not written down line by line.
             return self.link.context.warn_of_flood(self.client);
         }
-        let wanted = match self.generation.snapshot.hot.log.access {
+        let wanted = match remnant.access {
             AccessLog::All => true,
             AccessLog::Refused => !outcome.is_served(),
             AccessLog::Off => false,
@@ -157,8 +174,7 @@ impl Observation {
         if !wanted {
             return;
         }
-        let routes = self.generation.snapshot.hot.policy.routes();
-        let route = routes.get(self.route.get() as usize);
+        let route = remnant.route.as_deref();
         let key = self.key.get();
         let ms = |d: Duration| d.as_nanos() as f64 / 1e6;
         tracing::info!(
@@ -175,7 +191,7 @@ impl Observation {
             ms = ms(self.started.elapsed()),
             upstream_ms = self.upstream.get().map(ms),
             bytes = self.bytes.get(),
-            generation = self.generation.snapshot.generation,
+            generation = remnant.generation,
             "request"
         );
     }
@@ -183,13 +199,17 @@ impl Observation {
 
 impl Drop for Observation {
     fn drop(&mut self) {
+        let remnant = self.remnant();
         let mut metrics = self.link.context.metrics.borrow_mut();
         let (status, outcome) = (self.status.get(), self.outcome.get());
-        if self.link.context.is_current(&self.generation) {
+        if self.link.context.is_current(remnant.generation) {
             metrics.request(self.route.get(), self.method, status, outcome);
         } else {
             metrics.late_request(Labels {
-                route: self.generation.route_name(self.route.get()),
+                route: match &remnant.route {
+                    Some(route) => Arc::clone(&route.name),
+                    None => Arc::from("-"),
+                },
                 method: self.method,
                 class: u8::try_from(status / 100).unwrap_or(0),
                 outcome,
@@ -200,9 +220,8 @@ impl Drop for Observation {
             metrics.took(total.saturating_sub(upstream.unwrap_or_default()), upstream);
         }
         drop(metrics);
-        self.log();
-        let idle = self.generation.snapshot.hot.timeouts.idle;
-        self.link.deadline.arm(Wait::Idle, idle);
+        self.log(&remnant);
+        self.link.deadline.arm(Wait::Idle, remnant.idle);
     }
 }
 
