@@ -152,6 +152,45 @@ fn a_post_is_never_sent_twice_and_a_get_is_where_that_does_no_harm() {
 }
 
 #[test]
+fn an_upstream_never_sees_more_requests_than_attempts_were_logged() {
+    // As above; but the second answer of each connection breaks off within its head.
+    let upstream = Scripted::start(|mut peer| {
+        for answered in [true, false] {
+            let Some(head) = peer.head() else { return };
+            peer.body(&head);
+            if answered {
+                peer.answer(Peer::target(&head));
+            } else {
+                peer.send("HTTP/1.1 200 OK\r\nContent-");
+            }
+        }
+    });
+    let (_folder, gateway) = gateway(&upstream, "");
+    let mut client = gateway.connect();
+    // Each left connection is used up by a POST, so that the next row begins on a fresh one.
+    for (line, status, attempts) in [
+        ("GET /open/fresh", 200, 1),
+        ("GET /open/again", 200, 2),
+        ("POST /open/once", 502, 1),
+        ("PUT /open/fresh", 200, 1),
+        ("DELETE /open/again", 200, 2),
+    ] {
+        client.send(format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let answer = client.answer(false);
+        assert_eq!(answer.status, status, "{line}");
+        let id = answer.header("x-request-id").expect("an id").to_owned();
+        let logged = gateway.wait_for_log(|l| l.contains("keygate::access") && l.contains(&id));
+        assert!(
+            logged.contains(&format!("\"attempts\":{attempts},")),
+            "{line}: {logged}"
+        );
+    }
+    assert_eq!(upstream.heads().len(), 7);
+    let metrics = gateway.admin("/metrics").text();
+    assert!(metrics.contains("\nkeygate_upstream_retries_total 2\n"));
+}
+
+#[test]
 fn an_upstream_that_is_down_is_502_and_one_that_is_back_serves() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");

@@ -96,6 +96,12 @@ pub(super) async fn render(state: &State) -> String {
         "Time from sending a request up to its answer's head.",
         &report.upstream,
     );
+    page.one(
+        "keygate_upstream_retries_total",
+        "counter",
+        "Times that a request was sent again because an old connection ended without an answer.",
+        report.retries,
+    );
 
     page.one(
         "keygate_connections",

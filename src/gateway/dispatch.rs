@@ -39,6 +39,7 @@ pub(super) async fn dispatch(exchange: Exchange<Cleared>) -> Result<Response<Rep
                 body_bytes: cleared.body_bytes(),
                 deadline: &exchange.link.deadline,
                 body_state: &state,
+                attempts: exchange.observation.attempts(),
             };
             exchange.observation.sending();
             let answer = proxy::forward(order, upstream, exchange.headers, exchange.body).await;

@@ -193,6 +193,7 @@ pub struct Metrics {
     folded: BTreeMap<Labels, u64>,
     gateway: Histogram,
     upstream: Histogram,
+    retries: u64,
     /// Connections ended for what they did or did not do, by reason.
     closed: BTreeMap<&'static str, u64>,
 }
@@ -226,6 +227,11 @@ impl Metrics {
         }
     }
 
+    /// Counts how often a request was sent again.
+    pub fn retried(&mut self, times: u8) {
+        self.retries += u64::from(times);
+    }
+
     /// Counts a connection that was ended.
     pub fn closed(&mut self, reason: &'static str) {
         *self.closed.entry(reason).or_insert(0) += 1;
@@ -248,6 +254,7 @@ impl Metrics {
             requests,
             gateway: self.gateway.clone(),
             upstream: self.upstream.clone(),
+            retries: self.retries,
             closed: self.closed.clone(),
             pools: BTreeMap::new(),
             connections: 0,
@@ -272,6 +279,8 @@ pub struct Report {
     pub gateway: Histogram,
     /// From sending a request to the head of its answer.
     pub upstream: Histogram,
+    /// Times that a request was sent again to an upstream.
+    pub retries: u64,
     pub closed: BTreeMap<&'static str, u64>,
     /// By server.
     pub pools: BTreeMap<String, PoolStats>,
@@ -287,6 +296,7 @@ impl Report {
         }
         self.gateway.add(&other.gateway);
         self.upstream.add(&other.upstream);
+        self.retries += other.retries;
         for (reason, count) in other.closed {
             *self.closed.entry(reason).or_insert(0) += count;
         }

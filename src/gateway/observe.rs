@@ -41,6 +41,8 @@ pub struct Observation {
     status: Cell<u16>,
     sent: Cell<Option<Instant>>,
     upstream: Cell<Option<Duration>>,
+    /// How often it was sent to the upstream.
+    attempts: Cell<u8>,
     answered: Cell<Option<Duration>>,
     bytes: Cell<u64>,
 }
@@ -77,6 +79,7 @@ impl Observation {
             status: Cell::new(0),
             sent: Cell::new(None),
             upstream: Cell::new(None),
+            attempts: Cell::new(0),
             answered: Cell::new(None),
             bytes: Cell::new(0),
         }
@@ -136,6 +139,11 @@ impl Observation {
         self.sent.set(Some(Instant::now()));
     }
 
+    /// Where it is counted how often the request is sent.
+    pub(super) fn attempts(&self) -> &Cell<u8> {
+        &self.attempts
+    }
+
     /// The upstream has answered, or will not.
     pub(super) fn sent(&self) {
         self.upstream.set(self.sent.get().map(|at| at.elapsed()));
@@ -190,6 +198,8 @@ impl Observation {
             reason = self.reason.get(),
             ms = ms(self.started.elapsed()),
             upstream_ms = self.upstream.get().map(ms),
+            // With 0 where no connection could be made: the sum over all lines is what upstreams may have seen.
+            attempts = self.sent.get().map(|_| self.attempts.get()),
             bytes = self.bytes.get(),
             generation = remnant.generation,
             "request"
@@ -219,6 +229,7 @@ impl Drop for Observation {
             let upstream = self.upstream.get();
             metrics.took(total.saturating_sub(upstream.unwrap_or_default()), upstream);
         }
+        metrics.retried(self.attempts.get().saturating_sub(1));
         drop(metrics);
         self.log(&remnant);
         self.link.deadline.arm(Wait::Idle, remnant.idle);

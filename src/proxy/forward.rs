@@ -12,6 +12,7 @@ use crate::upstream::{Choice, Lease, Upstream};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -42,6 +43,8 @@ pub struct Order<'a> {
     pub deadline: &'a Deadline,
     /// How far its body is.
     pub body_state: &'a Rc<BodyState>,
+    /// How often it was sent, counted up here: the upstream may have seen it as often, never more.
+    pub attempts: &'a Cell<u8>,
 }
 
 /// Sends the request and gives the answer as soon as its head is there.
@@ -116,20 +119,27 @@ async fn send(
         }
         let copy = (lease.used() && replayable).then(|| head_of(&request));
         order.deadline.arm(Wait::Response, order.timeouts.response);
+        // Counted before the wait: a deadline or the client may end it.
+        let attempts = order.attempts.get();
+        order.attempts.set(attempts.saturating_add(1));
         let error = match lease.sender().try_send_request(request).await {
             Ok(response) => return answer(order, lease, response, has_body),
-            Err(mut error) => match error.take_message() {
-                // Never sent: the connection ended between the pool's look and ours.
-                Some(unsent) if lease.used() => {
-                    request = unsent;
-                    choice = Choice::New;
-                    continue;
+            Err(mut error) => {
+                if let Some(unsent) = error.take_message() {
+                    order.attempts.set(attempts);
+                    // The connection ended between the pool's look and ours.
+                    if lease.used() {
+                        request = unsent;
+                        choice = Choice::New;
+                        continue;
+                    }
                 }
-                _ => error.into_error(),
-            },
+                error.into_error()
+            }
         };
         match copy {
-            // Sent on an old connection that ended without a byte of answer: the upstream had closed it.
+            // Sent on an old connection that ended before the head of an answer was whole: most likely, the upstream
+            // had closed it.
             Some(again) if ended_unanswered(&error) => {
                 request = again;
                 choice = Choice::New;
