@@ -20,7 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use support::scripted::Scripted;
 use support::trial::{forgetful_upstream, until};
-use support::{Client, Folder, Gateway, PATIENCE, ROUTES};
+use support::{Answer, Client, Folder, Gateway, PATIENCE, ROUTES};
 
 fn generation_file(number: usize) -> String {
     format!("[[routes]]\npath = \"/gen/{number}\"\nscope = \"authOnly\"\n")
@@ -46,16 +46,20 @@ struct Reloads {
     error: Option<String>,
 }
 
-/// The admin listener, on one connection.
-struct Admin(Client);
+/// The admin listener. Each of its connections serves one request.
+struct Admin(SocketAddr);
 
 impl Admin {
     fn connect(gateway: &Gateway) -> Self {
-        Admin(Client::connect(gateway.admin))
+        Admin(gateway.admin)
     }
 
-    fn reloads(&mut self) -> Reloads {
-        let status = self.0.try_call("GET /status", "", "").expect("an answer");
+    fn get(&self, path: &str) -> Answer {
+        Client::connect(self.0).call(&format!("GET {path}"), &[], "")
+    }
+
+    fn reloads(&self) -> Reloads {
+        let status = self.get("/status");
         let policy = status.json()["policy"].clone();
         let number = |name: &str| policy[name].as_u64().expect("a number");
         Reloads {
@@ -66,7 +70,7 @@ impl Admin {
         }
     }
 
-    fn until(&mut self, what: &str, wanted: impl Fn(&Reloads) -> bool) -> Reloads {
+    fn until(&self, what: &str, wanted: impl Fn(&Reloads) -> bool) -> Reloads {
         let begun = Instant::now();
         loop {
             let now = self.reloads();
@@ -79,9 +83,8 @@ impl Admin {
     }
 
     /// The value of a metric, by the beginning of its line.
-    fn metric(&mut self, name: &str) -> String {
-        let page = self.0.try_call("GET /metrics", "", "").expect("an answer");
-        let page = page.text();
+    fn metric(&self, name: &str) -> String {
+        let page = self.get("/metrics").text();
         let line = page.lines().find(|line| line.starts_with(name));
         let value = line.and_then(|line| line.rsplit(' ').next());
         value.unwrap_or_else(|| panic!("no {name}")).to_owned()
@@ -260,7 +263,7 @@ fn no_request_fails_because_of_two_hundred_reloads_good_and_bad() {
     fs::create_dir(folder.path().join("more.d")).expect("a folder");
     let key = folder.new_key("load", "fullAccess");
     let gateway = folder.start();
-    let mut admin = Admin::connect(&gateway);
+    let admin = Admin::connect(&gateway);
     let (over, counts) = (AtomicBool::new(false), Mutex::new(Counts::new()));
     let mut editor = Editor {
         folder: &folder,
@@ -446,7 +449,7 @@ fn new_files_and_folders_that_match_a_pattern_are_followed_and_so_is_their_end()
 fn a_deleted_file_that_is_named_is_refused_and_comes_back() {
     let include = r#"["routes.toml", "gen.toml"]"#;
     let (folder, gateway, key) = start(include, &[("gen.toml", generation_file(1))]);
-    let mut admin = Admin::connect(&gateway);
+    let admin = Admin::connect(&gateway);
     for (name, there) in [("gen.toml", 1), ("keygate.toml", 1)] {
         let path = folder.path().join(name);
         let text = fs::read_to_string(&path).expect("read");
@@ -455,7 +458,7 @@ fn a_deleted_file_that_is_named_is_refused_and_comes_back() {
         let error = refused.error.expect("an error");
         assert!(error.contains(name), "{error}");
         assert!(has(&gateway, &key, there), "the last good one stays");
-        let ready = admin.0.try_call("GET /readyz", "", "").expect("an answer");
+        let ready = admin.get("/readyz");
         assert_eq!(ready.status, 200, "a refused edit takes no gateway out");
         assert_eq!(ready.json()["policy"]["ok"], Value::Bool(false));
         fs::write(&path, text).expect("write");
