@@ -158,7 +158,7 @@ async fn lease(
     let deadline = order.deadline;
     for _ in 0..upstream.servers() {
         deadline.arm(Wait::Connect, order.timeouts.connect);
-        let mut leased = pin!(upstream.lease(choice));
+        let mut leased = pin!(upstream.lease(choice, deadline));
         let leased = poll_fn(|cx| match leased.as_mut().poll(cx) {
             Poll::Pending if deadline.fired() == Some(Wait::Connect) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,

@@ -3,7 +3,7 @@
 use super::connect::{ConnectError, connect};
 use super::io::{Probe, UpstreamIo};
 use crate::config::{UpstreamServer, UpstreamSettings};
-use crate::deadline::Sweeper;
+use crate::deadline::{Deadline, Sweeper, Wait};
 use bytes::Bytes;
 use http_body::Body;
 use hyper::client::conn::http1;
@@ -125,11 +125,15 @@ where
 
     /// A connection on which a request can be sent: an idle one of the server whose turn it is, else a new one, of the
     /// next server if one cannot be reached. A server that could not be reached lately is asked after the others. The
-    /// caller holds the deadline; called again after it, the turn is another server's.
+    /// caller ends it when `deadline` fires; called again after that, the turn is another server's.
     ///
     /// # Errors
     /// When no server can be reached: the last one's error.
-    pub async fn lease(&self, choice: Choice) -> Result<Lease<B>, ConnectError> {
+    pub async fn lease(
+        &self,
+        choice: Choice,
+        deadline: &Deadline,
+    ) -> Result<Lease<B>, ConnectError> {
         let count = self.servers.len();
         let first = self.next.get();
         self.next.set((first + 1) % count);
@@ -140,13 +144,13 @@ where
                 suspects.push(pool);
                 continue;
             }
-            match pool.lease(choice).await {
+            match pool.lease(choice, deadline).await {
                 Ok(lease) => return Ok(lease),
                 Err(error) => last = Some(error),
             }
         }
         for pool in suspects {
-            match pool.lease(choice).await {
+            match pool.lease(choice, deadline).await {
                 Ok(lease) => return Ok(lease),
                 Err(error) => last = Some(error),
             }
@@ -177,14 +181,18 @@ pub struct ServerPool<B> {
     suspect_until: Cell<u64>,
 }
 
-/// An attempt to connect. One that ends without a connection, given up by its caller too, makes the server suspect.
-struct Attempt<'p, B>(&'p ServerPool<B>);
+/// An attempt to connect. One that ends without a connection, by an error or by its deadline, makes the server suspect.
+/// One whose client has left says nothing of the server.
+struct Attempt<'p, B> {
+    pool: &'p ServerPool<B>,
+    deadline: &'p Deadline,
+}
 
 impl<B> Drop for Attempt<'_, B> {
     fn drop(&mut self) {
-        let pool = self.0;
-        let lasts = SUSPECT.as_millis() as u64;
-        pool.suspect_until.set(pool.sweeper.now_ms() + lasts);
+        if self.deadline.fired() == Some(Wait::Connect) {
+            self.pool.suspect();
+        }
     }
 }
 
@@ -193,6 +201,14 @@ struct Idle<B> {
     probe: Probe,
     /// In the sweeper's milliseconds.
     until: u64,
+}
+
+impl<B> ServerPool<B> {
+    /// It is asked after the others for a while.
+    fn suspect(&self) {
+        let lasts = SUSPECT.as_millis() as u64;
+        self.suspect_until.set(self.sweeper.now_ms() + lasts);
+    }
 }
 
 /// Counts a connection while it is open.
@@ -247,13 +263,17 @@ where
         self.sweeper.now_ms() < self.suspect_until.get()
     }
 
-    async fn lease(self: &Rc<Self>, choice: Choice) -> Result<Lease<B>, ConnectError> {
+    async fn lease(
+        self: &Rc<Self>,
+        choice: Choice,
+        deadline: &Deadline,
+    ) -> Result<Lease<B>, ConnectError> {
         if choice == Choice::Any
             && let Some(lease) = self.take_idle().await
         {
             return Ok(lease);
         }
-        self.open().await
+        self.open(deadline).await
     }
 
     /// The youngest idle connection that is still open.
@@ -280,14 +300,18 @@ where
         }
     }
 
-    async fn open(self: &Rc<Self>) -> Result<Lease<B>, ConnectError> {
-        let attempt = Attempt(self);
+    async fn open(self: &Rc<Self>, deadline: &Deadline) -> Result<Lease<B>, ConnectError> {
+        let attempt = Attempt {
+            pool: self,
+            deadline,
+        };
         let made = self.handshake().await;
+        std::mem::forget(attempt);
         let count = if made.is_ok() {
-            std::mem::forget(attempt);
             self.suspect_until.set(0);
             &self.opened
         } else {
+            self.suspect();
             &self.failed
         };
         count.set(count.get() + 1);
@@ -369,5 +393,38 @@ where
             probe: self.probe,
             until,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deadline::TICK;
+    use std::time::Instant;
+
+    #[test]
+    fn a_server_is_suspect_when_its_time_is_over_and_not_when_its_client_leaves() {
+        let start = Instant::now();
+        let sweeper = Sweeper::new(start);
+        let server = UpstreamServer {
+            host: "localhost".into(),
+            port: 1,
+            authority: http::HeaderValue::from_static("localhost:1"),
+        };
+        let pool: ServerPool<http_body_util::Empty<Bytes>> =
+            ServerPool::new(server, sweeper.clone());
+        let deadline = sweeper.deadline();
+        deadline.arm(Wait::Connect, TICK);
+        let attempt = || Attempt {
+            pool: &pool,
+            deadline: &deadline,
+        };
+        drop(attempt());
+        assert!(!pool.is_suspect(), "the client left");
+        for tick in 1..=2 {
+            sweeper.sweep(start + TICK * tick);
+        }
+        drop(attempt());
+        assert!(pool.is_suspect(), "the time was over");
     }
 }
