@@ -500,3 +500,75 @@ access = "public"
     client.send("GET /open/stream HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(matches!(outcome(&mut client, false), Got::Cut(200)));
 }
+
+#[test]
+fn an_answer_that_stops_is_cut_whatever_the_client_still_sends() {
+    let upstream = except_neighbours(|peer, _| {
+        peer.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nsome");
+        peer.wait_for_end();
+    });
+    let (_folder, gateway) = gateway(upstream.address, &timeouts("stream"));
+    let mut client = gateway.connect();
+    client.send("POST /open/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\nsome");
+    drip(&mut client, b'x');
+    connections_are_gone(&gateway);
+}
+
+/// Listens to the gateway for this long, unless it says something.
+fn listen(peer: &mut Peer, pace: Duration) {
+    let stream = peer.stream.try_clone().expect("clone");
+    stream.set_read_timeout(Some(pace)).expect("pace");
+    peer.read_some(&mut [0; 16]);
+    stream
+        .set_read_timeout(Some(support::PATIENCE))
+        .expect("patience");
+}
+
+#[test]
+fn a_body_that_stops_ends_an_answer_that_does_not() {
+    let upstream = except_neighbours(|peer, _| {
+        peer.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        while peer.send("4\r\nsome\r\n") {
+            listen(peer, Duration::from_millis(20));
+        }
+    });
+    let (_folder, gateway) = gateway(upstream.address, &timeouts("body"));
+    let mut client = gateway.connect();
+    client.send("POST /open/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nsome");
+    neighbour_is_served(&gateway);
+    let got = outcome(&mut client, false);
+    assert!(matches!(got, Got::Cut(200)), "{got:?}");
+    connections_are_gone(&gateway);
+}
+
+#[test]
+fn an_upload_that_outlived_its_answer_has_no_say_over_the_next_request() {
+    let upstream = Scripted::start(|mut peer| {
+        while let Some(head) = peer.head() {
+            let target = Peer::target(&head).to_owned();
+            if target == "/open/early" {
+                peer.answer(&target);
+            }
+            if peer.body(&head).is_none() {
+                return;
+            }
+            if target == "/open/slow" {
+                // Longer than `response` and `body` allow, shorter than `stream`.
+                peer.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n/open");
+                listen(&mut peer, Duration::from_secs(1));
+                peer.send("/slow");
+            } else if target != "/open/early" {
+                peer.answer(&target);
+            }
+        }
+    });
+    let short = timeouts("response").replace("body = \"10m\"", "body = \"500ms\"");
+    let (_folder, gateway) = gateway(upstream.address, &short);
+    let mut client = gateway.connect();
+    for _ in 0..2 {
+        client.send("POST /open/early HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234");
+        assert_eq!(client.answer(false).text(), "/open/early");
+        client.send("56789GET /open/slow HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.answer(false).text(), "/open/slow");
+    }
+}

@@ -4,7 +4,7 @@ use super::failures::Failures;
 use super::generation::Generation;
 use super::metrics::{Metrics, Report};
 use crate::config::{Cold, Snapshot};
-use crate::deadline::{Deadline, Sweeper};
+use crate::deadline::{Deadline, Sweeper, Wait};
 use crate::http::RequestIds;
 use crate::http::forwarded::Client;
 use crate::keycache::Keys;
@@ -145,7 +145,10 @@ pub struct Link {
     pub(super) client: Rc<Client>,
     /// Whether the peer may speak for others.
     pub(super) trusted: bool,
+    /// By what the request in hand waits, and what is between requests.
     pub(super) deadline: Deadline,
+    /// By what the body of the request in hand waits: it may be on its way at the same time as the answer.
+    pub(super) upload: Deadline,
     /// The body of the request in hand.
     body: RefCell<Option<Rc<BodyState>>>,
     /// What the request in hand is written in.
@@ -155,8 +158,8 @@ pub struct Link {
 }
 
 impl Link {
-    /// A connection of this peer; what waits on it waits by `deadline`.
-    pub fn new(context: Rc<Context>, peer: IpAddr, deadline: Deadline) -> Self {
+    /// A connection of this peer; what waits on it waits by `deadline`, a request's body by `upload`.
+    pub fn new(context: Rc<Context>, peer: IpAddr, deadline: Deadline, upload: Deadline) -> Self {
         let peer = peer.to_canonical();
         let trusted = context.trusts(peer);
         Link {
@@ -165,6 +168,7 @@ impl Link {
             peer,
             trusted,
             deadline,
+            upload,
             body: RefCell::new(None),
             version: Cell::new(Version::HTTP_11),
             cut: Cell::new(false),
@@ -174,7 +178,19 @@ impl Link {
     /// Notes the version and the body of the request that begins; `None` for no body.
     pub(super) fn begin_request(&self, version: Version, body: Option<Rc<BodyState>>) {
         self.version.set(version);
-        *self.body.borrow_mut() = body;
+        self.deadline.disarm();
+        if let Some(before) = self.body.replace(body) {
+            before.abandon();
+            self.upload.disarm();
+        }
+    }
+
+    /// Notes that the request in hand has its answer, or gets none: the next may take this long to begin.
+    pub(super) fn end_request(&self, idle: Duration) {
+        if !self.body_goes_on() {
+            self.upload.disarm();
+        }
+        self.deadline.arm(Wait::Idle, idle);
     }
 
     /// Notes that the answer in hand broke off.
@@ -196,6 +212,14 @@ impl Link {
     /// The deadlines in force at this instant: an edit holds for connections that are open already.
     pub fn timeouts(&self) -> crate::config::Timeouts {
         self.context.timeouts()
+    }
+
+    /// Whether the body of an answered request is still on its way.
+    pub fn body_goes_on(&self) -> bool {
+        self.body
+            .borrow()
+            .as_ref()
+            .is_some_and(|body| body.goes_on())
     }
 
     /// Whether a request's body was not read to its end: the client may still be sending it.

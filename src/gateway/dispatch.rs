@@ -38,6 +38,7 @@ pub(super) async fn dispatch(exchange: Exchange<Cleared>) -> Result<Response<Rep
                 timeouts: generation.timeouts(upstream.settings(), route),
                 body_bytes: cleared.body_bytes(),
                 deadline: &exchange.link.deadline,
+                upload: &exchange.link.upload,
                 body_state: &state,
                 attempts: exchange.observation.attempts(),
             };
@@ -109,7 +110,7 @@ async fn read_whole(
         return Ok(Bytes::new());
     }
     let timeouts = generation.snapshot.hot.timeouts;
-    let deadline = &link.deadline;
+    let deadline = &link.upload;
     let body = RequestBody::streaming(
         incoming,
         Rc::clone(state),

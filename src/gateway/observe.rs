@@ -8,7 +8,6 @@ use super::generation::{Generation, Remnant};
 use super::metrics::{Labels, NO_ROUTE, Outcome, method_label};
 use super::{Exchange, Link};
 use crate::config::AccessLog;
-use crate::deadline::Wait;
 use crate::http::RequestId;
 use crate::http::forwarded::Client;
 use crate::key::KeyId;
@@ -232,7 +231,7 @@ impl Drop for Observation {
         metrics.retried(self.attempts.get().saturating_sub(1));
         drop(metrics);
         self.log(&remnant);
-        self.link.deadline.arm(Wait::Idle, remnant.idle);
+        self.link.end_request(remnant.idle);
     }
 }
 
@@ -282,7 +281,6 @@ where
             &head.method,
         ));
         link.begin_request(head.version, (!body.is_end_stream()).then(Rc::default));
-        link.deadline.disarm();
         self.0.call(Exchange {
             headers: head.headers,
             body,

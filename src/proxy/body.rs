@@ -1,5 +1,6 @@
 //! Bodies on their way: counted, watched, never collected.
 
+use crate::config::Timeouts;
 use crate::deadline::{Deadline, Wait};
 use crate::upstream::Lease;
 use bytes::Bytes;
@@ -25,9 +26,51 @@ pub struct BodyState {
     finished: Cell<bool>,
     fault: Cell<Option<BodyFault>>,
     bytes: Cell<u64>,
+    phase: Cell<Phase>,
+}
+
+/// How far the answer to a request with a body is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Phase {
+    /// Not begun.
+    #[default]
+    Unanswered,
+    /// Under way.
+    Answering,
+    /// Given whole, before the whole request was sent, which goes on.
+    Answered,
+    /// Nobody waits for anything of this request any more.
+    Over,
 }
 
 impl BodyState {
+    /// The answer has begun: from now on its own deadline says how long the upstream is waited for, `upload` only how
+    /// long the client is.
+    pub(super) fn answered(&self, upload: &Deadline) {
+        self.phase.set(Phase::Answering);
+        if upload.waits() == Some(Wait::Response) {
+            upload.disarm();
+        }
+    }
+
+    /// The answer is whole, the body is not: it goes on.
+    fn outlives_answer(&self, upload: &Deadline, response: Duration) {
+        self.phase.set(Phase::Answered);
+        if upload.waits().is_none() {
+            upload.arm(Wait::Response, response);
+        }
+    }
+
+    /// Whether the body goes on after its answer: what is left of it still has its deadline.
+    pub fn goes_on(&self) -> bool {
+        self.phase.get() == Phase::Answered && !self.finished()
+    }
+
+    /// What is left of the body is not sent: its upstream has left, or the next request has begun.
+    pub fn abandon(&self) {
+        self.phase.set(Phase::Over);
+    }
+
     /// Whether the whole body came and was passed on.
     pub fn finished(&self) -> bool {
         self.finished.get()
@@ -53,7 +96,7 @@ struct Streaming {
     incoming: Incoming,
     state: Rc<BodyState>,
     limit: u64,
-    deadline: Deadline,
+    upload: Deadline,
     /// For the client to send more.
     body: Duration,
     /// For the upstream to take it, or to answer when it has all.
@@ -66,13 +109,13 @@ impl RequestBody {
         RequestBody { inner: None }
     }
 
-    /// A client's body, of at most `limit` bytes. Whenever the client is waited for, `deadline` is armed for `body`;
-    /// whenever the upstream is, for `response`.
+    /// A client's body, of at most `limit` bytes. Whenever the client is waited for, `upload` is armed for `body`;
+    /// whenever the upstream is, before it has begun to answer, for `response`.
     pub fn streaming(
         incoming: Incoming,
         state: Rc<BodyState>,
         limit: u64,
-        deadline: Deadline,
+        upload: Deadline,
         body: Duration,
         response: Duration,
     ) -> Self {
@@ -81,10 +124,20 @@ impl RequestBody {
                 incoming,
                 state,
                 limit,
-                deadline,
+                upload,
                 body,
                 response,
             }),
+        }
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        // Its upstream has left. While this phase lasts the connection has no next request, whose deadline it could be.
+        if self.state.goes_on() {
+            self.state.abandon();
+            self.upload.disarm();
         }
     }
 }
@@ -101,17 +154,24 @@ impl Body for RequestBody {
             return Poll::Ready(None);
         };
         loop {
+            if stream.state.phase.get() == Phase::Over {
+                return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+            }
             let frame = match Pin::new(&mut stream.incoming).poll_frame(cx) {
                 Poll::Pending => {
-                    if stream.deadline.waits() != Some(Wait::RequestBody) {
-                        stream.deadline.arm(Wait::RequestBody, stream.body);
+                    if stream.upload.waits() != Some(Wait::RequestBody) {
+                        stream.upload.arm(Wait::RequestBody, stream.body);
                     }
                     return Poll::Pending;
                 }
                 Poll::Ready(frame) => frame,
             };
-            stream.deadline.arm(Wait::Response, stream.response);
             let end = stream.incoming.is_end_stream();
+            match stream.state.phase.get() {
+                Phase::Answering => stream.upload.disarm(),
+                Phase::Answered if end || frame.is_none() => stream.upload.disarm(),
+                _ => stream.upload.arm(Wait::Response, stream.response),
+            }
             match frame {
                 None => {
                     stream.state.finished.set(true);
@@ -157,29 +217,38 @@ impl Body for RequestBody {
 pub struct ResponseBody {
     incoming: Incoming,
     lease: Option<Lease<RequestBody>>,
-    keep: Option<Duration>,
+    /// How long the connection may serve another request; `None`: not at all.
+    keep: Option<Keep>,
     request: Option<Rc<BodyState>>,
     deadline: Deadline,
+    upload: Deadline,
+    response: Duration,
     stream: Duration,
     bytes: u64,
 }
 
+/// What the server said of how long it keeps the connection, if anything.
+pub(super) struct Keep(pub(super) Option<Duration>);
+
 impl ResponseBody {
     pub(super) fn new(
         incoming: Incoming,
-        lease: Option<Lease<RequestBody>>,
-        keep: Option<Duration>,
+        lease: Lease<RequestBody>,
+        keep: Option<Keep>,
         request: Option<Rc<BodyState>>,
         deadline: Deadline,
-        stream: Duration,
+        upload: Deadline,
+        timeouts: &Timeouts,
     ) -> Self {
         let mut body = ResponseBody {
             incoming,
-            lease,
+            lease: Some(lease),
             keep,
             request,
             deadline,
-            stream,
+            upload,
+            response: timeouts.response,
+            stream: timeouts.stream,
             bytes: 0,
         };
         body.give_back_at_end();
@@ -198,12 +267,17 @@ impl ResponseBody {
     }
 
     fn give_back(&mut self) {
-        // A connection whose request is still being sent cannot take another: it closes with its lease.
-        let request_is_sent = self.request.as_ref().is_none_or(|state| state.finished());
-        if let Some(lease) = self.lease.take()
-            && request_is_sent
-        {
-            lease.give_back(self.keep);
+        let Some(lease) = self.lease.take() else {
+            return;
+        };
+        match (&self.request, self.keep.take()) {
+            // A connection whose request is still being sent cannot take another: it ends with that request.
+            (Some(request), _) if !request.finished() => {
+                request.outlives_answer(&self.upload, self.response);
+                lease.let_go();
+            }
+            (_, Some(Keep(keep))) => lease.give_back(keep),
+            (_, None) => {}
         }
     }
 }
@@ -217,6 +291,11 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = &mut *self;
+        if this.upload.fired().is_some() {
+            // An answer that goes on does not excuse a request that does not.
+            this.lease = None;
+            return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
+        }
         loop {
             let polled = Pin::new(&mut this.incoming).poll_frame(cx);
             if polled.is_pending() {

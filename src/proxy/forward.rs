@@ -1,5 +1,6 @@
 //! One request up, one answer down.
 
+use super::body::Keep;
 use super::rewrite::{self, Framing};
 use super::{BodyFault, BodyState, ForwardError, RequestBody, ResponseBody};
 use crate::config::{HostRule, Timeouts, UpstreamSettings};
@@ -39,8 +40,10 @@ pub struct Order<'a> {
     pub timeouts: Timeouts,
     /// Most bytes of its body.
     pub body_bytes: u64,
-    /// Where its waiting is noted.
+    /// Where its waiting is noted, but for that of its body.
     pub deadline: &'a Deadline,
+    /// Where the waiting of its body is noted, and until there is an answer to it, that for the answer.
+    pub upload: &'a Deadline,
     /// How far its body is.
     pub body_state: &'a Rc<BodyState>,
     /// How often it was sent, counted up here: the upstream may have seen it as often, never more.
@@ -66,7 +69,7 @@ pub async fn forward(
             incoming,
             Rc::clone(order.body_state),
             order.body_bytes,
-            order.deadline.clone(),
+            order.upload.clone(),
             order.timeouts.body,
             order.timeouts.response,
         )
@@ -77,10 +80,9 @@ pub async fn forward(
     *request.method_mut() = order.admitted.method().clone();
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
-    let deadline = order.deadline.clone();
     Within {
         inner: pin!(send(&order, upstream, request, has_body)),
-        deadline,
+        deadlines: [order.deadline, order.upload],
     }
     .await
 }
@@ -118,7 +120,13 @@ async fn send(
             continue;
         }
         let copy = (lease.used() && replayable).then(|| head_of(&request));
-        order.deadline.arm(Wait::Response, order.timeouts.response);
+        if has_body {
+            // Each piece of the body that is passed on begins the wait for the answer anew.
+            order.deadline.disarm();
+            order.upload.arm(Wait::Response, order.timeouts.response);
+        } else {
+            order.deadline.arm(Wait::Response, order.timeouts.response);
+        }
         // Counted before the wait: a deadline or the client may end it.
         let attempts = order.attempts.get();
         order.attempts.set(attempts.saturating_add(1));
@@ -129,6 +137,7 @@ async fn send(
                     order.attempts.set(attempts);
                     // The connection ended between the pool's look and ours.
                     if lease.used() {
+                        order.upload.disarm();
                         request = unsent;
                         choice = Choice::New;
                         continue;
@@ -222,6 +231,9 @@ fn answer(
     has_body: bool,
 ) -> Result<Response<ResponseBody>, ForwardError> {
     order.deadline.disarm();
+    if has_body {
+        order.body_state.answered(order.upload);
+    }
     let (mut head, incoming) = response.into_parts();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ForwardError::UnaskedUpgrade);
@@ -235,11 +247,12 @@ fn answer(
     sanitize_response(&mut head.headers);
     let body = ResponseBody::new(
         incoming,
-        stays.then_some(lease),
-        keep,
+        lease,
+        stays.then_some(Keep(keep)),
         has_body.then(|| Rc::clone(order.body_state)),
         order.deadline.clone(),
-        order.timeouts.stream,
+        order.upload.clone(),
+        &order.timeouts,
     );
     Ok(Response::from_parts(head, body))
 }
@@ -276,10 +289,10 @@ fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// Ends a future with the deadline that fired while it waited.
+/// Ends a future with the first deadline that fired while it waited.
 struct Within<'f, F> {
     inner: Pin<&'f mut F>,
-    deadline: Deadline,
+    deadlines: [&'f Deadline; 2],
 }
 
 impl<T, F: Future<Output = Result<T, ForwardError>>> Future for Within<'_, F> {
@@ -287,7 +300,7 @@ impl<T, F: Future<Output = Result<T, ForwardError>>> Future for Within<'_, F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.inner.as_mut().poll(cx) {
-            Poll::Pending => match self.deadline.fired() {
+            Poll::Pending => match self.deadlines.iter().find_map(|deadline| deadline.fired()) {
                 Some(wait) => Poll::Ready(Err(wait.into())),
                 None => Poll::Pending,
             },

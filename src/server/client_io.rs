@@ -51,7 +51,7 @@ impl ClientIo {
         match (polled.is_pending(), waits) {
             (true, Some(Wait::ClientWrite)) | (false, None) => {}
             // A request is on its way, and whoever it waits on has a deadline that must not be lost.
-            (true, Some(Wait::RequestBody | Wait::Connect | Wait::Response)) => {}
+            (true, Some(Wait::Connect | Wait::Response)) => {}
             (true, before) => {
                 self.before_write = before;
                 self.deadline
@@ -86,7 +86,7 @@ impl AsyncRead for ClientIo {
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.heard = true;
-            if self.deadline.waits() == Some(Wait::Idle) {
+            if self.deadline.waits() == Some(Wait::Idle) && !self.link.body_goes_on() {
                 self.deadline.arm(Wait::Head, self.link.timeouts().head);
             }
         }

@@ -42,8 +42,14 @@ pub(super) async fn serve<L>(
     let _ = stream.set_nodelay(true);
     let (timeouts, limits) = (context.timeouts(), context.limits());
     let deadline = context.sweeper().deadline();
+    let upload = context.sweeper().deadline();
     deadline.arm(Wait::Head, timeouts.head);
-    let link = Rc::new(Link::new(Rc::clone(&context), peer, deadline.clone()));
+    let link = Rc::new(Link::new(
+        Rc::clone(&context),
+        peer,
+        deadline.clone(),
+        upload.clone(),
+    ));
     let io = ClientIo::new(stream, Rc::clone(&link), deadline.clone());
     // hyper's limits lie above ours, so that ours answer first; its timer is not set, ours are the deadlines.
     let connection = http1::Builder::new()
@@ -54,6 +60,7 @@ pub(super) async fn serve<L>(
     let end = Serving {
         connection,
         deadline,
+        upload,
         drain,
         told: false,
     }
@@ -125,6 +132,7 @@ pin_project! {
         #[pin]
         connection: C,
         deadline: Deadline,
+        upload: Deadline,
         drain: Drain,
         told: bool,
     }
@@ -152,6 +160,7 @@ impl<C: Connection> Future for Serving<C> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
         let mut this = self.project();
         this.deadline.wake_by(cx.waker());
+        this.upload.wake_by(cx.waker());
         if this.drain.0.get() && !*this.told {
             *this.told = true;
             this.connection.as_mut().finish_and_close();
@@ -175,9 +184,8 @@ impl<C: Connection> Future for Serving<C> {
             }
             Poll::Ready(Ok(())) => Poll::Ready(End::Closed),
             Poll::Ready(Err(error)) => Poll::Ready(End::Failed(error)),
-            // What the request's own future was asked to act on is still so: there is none any more. A request that was
-            // answered before its body had ended goes on without one.
-            Poll::Pending => match this.deadline.fired() {
+            // What the request's own future was asked to act on is still so: it could not, or there is none any more.
+            Poll::Pending => match this.upload.fired().or_else(|| this.deadline.fired()) {
                 Some(wait) if wait != Wait::Idle => Poll::Ready(End::Fired(wait)),
                 _ => Poll::Pending,
             },

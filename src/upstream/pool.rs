@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::AbortHandle;
 
 /// An idle connection is not used again after this long: most servers close theirs after a minute or more, and a
 /// server that says otherwise in `Keep-Alive: timeout=` is believed.
@@ -196,8 +197,20 @@ impl<B> Drop for Attempt<'_, B> {
     }
 }
 
+/// The task that drives a connection. It ends with whoever holds the connection, whatever it is still sending.
+struct Driver(Option<AbortHandle>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
 struct Idle<B> {
     sender: http1::SendRequest<B>,
+    driver: Driver,
     probe: Probe,
     /// In the sweeper's milliseconds.
     until: u64,
@@ -281,6 +294,7 @@ where
         loop {
             let Idle {
                 mut sender,
+                driver,
                 probe,
                 until,
             } = self.idle.borrow_mut().pop()?;
@@ -292,6 +306,7 @@ where
                 self.reused.set(self.reused.get() + 1);
                 return Some(Lease {
                     sender,
+                    driver,
                     probe,
                     pool: Rc::clone(self),
                     used: true,
@@ -328,14 +343,14 @@ where
             .map_err(ConnectError::Handshake)?;
         self.open.set(self.open.get() + 1);
         let open = Open(Rc::clone(&self.open));
-        // Owned by the sender: the task ends when the lease or the idle entry that holds it is dropped.
-        tokio::task::spawn_local(async move {
+        let task = tokio::task::spawn_local(async move {
             let _open = open;
             // The borrower of the connection hears of its errors; an idle one's end concerns nobody.
             let _ = connection.await;
         });
         Ok(Lease {
             sender,
+            driver: Driver(Some(task.abort_handle())),
             probe,
             pool: Rc::clone(self),
             used: false,
@@ -353,6 +368,7 @@ where
 /// A connection on loan, for one request. Dropped, it closes.
 pub struct Lease<B> {
     sender: http1::SendRequest<B>,
+    driver: Driver,
     probe: Probe,
     pool: Rc<ServerPool<B>>,
     used: bool,
@@ -382,6 +398,11 @@ where
         self.probe.is_quiet()
     }
 
+    /// Leaves the connection to the request that is still being sent on it.
+    pub fn let_go(mut self) {
+        self.driver.0 = None;
+    }
+
     /// Returns the connection for the next request; `keep` is how long the server said that it keeps it.
     pub fn give_back(self, keep: Option<Duration>) {
         let keep = keep.map_or(IDLE, |said| {
@@ -390,6 +411,7 @@ where
         let until = self.pool.sweeper.now_ms() + u64::try_from(keep.as_millis()).unwrap_or(0);
         self.pool.put_back(Idle {
             sender: self.sender,
+            driver: self.driver,
             probe: self.probe,
             until,
         });
