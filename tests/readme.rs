@@ -297,6 +297,7 @@ fn the_page_names_no_file_that_is_not_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for rest in README.split("--bench ").skip(1) {
         let name = rest.split_whitespace().next().unwrap_or_default();
+        let name = name.trim_end_matches('`');
         assert!(root.join(format!("benches/{name}.rs")).exists(), "{name}");
     }
     for rest in README.split("](").skip(1) {
