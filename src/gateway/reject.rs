@@ -111,6 +111,7 @@ impl Reject {
                     TargetError::TooLong => "target_too_long",
                     TargetError::OtherAuthority => "target_authority",
                     TargetError::NoPath => "target_no_path",
+                    TargetError::TooManyReadings => "target_too_many_readings",
                 },
                 AdmitError::TargetTooLong => "target_too_long",
                 AdmitError::TooManyHeaders => "too_many_headers",

@@ -36,7 +36,13 @@ pub enum TargetError {
     OtherAuthority,
     #[error("the target has no path")]
     NoPath,
+    #[error("a path is not percent-encoded more than four times over")]
+    TooManyReadings,
 }
+
+/// How often an upstream may decode a path and still find what was judged here. Each decoding costs a pass over the whole
+/// path, and the client chooses how many there are to do: hence few.
+const DECODINGS: usize = 4;
 
 /// What a byte of a path means before anything is decoded.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -200,10 +206,11 @@ fn hex_value(digit: u8) -> Option<u8> {
 }
 
 /// A path with exceptions must have no dot segment, backslash or control character even for an upstream that decodes
-/// its escapes (any number of times), splits it again and cuts parameters (`;…`) from its segments.
+/// its escapes (as often as there are any), splits it again and cuts parameters (`;…`) from its segments. One that still
+/// has escapes after [`DECODINGS`] is refused, not followed further.
 fn check_deeper_readings(canonical: &str) -> Result<(), TargetError> {
     let mut reading = canonical.as_bytes().to_vec();
-    loop {
+    for _ in 0..=DECODINGS {
         for segment in reading.split(|b| *b == b'/') {
             let name = segment.split(|b| *b == b';').next().unwrap_or(segment);
             if name == b"." || name == b".." {
@@ -222,6 +229,7 @@ fn check_deeper_readings(canonical: &str) -> Result<(), TargetError> {
         }
         reading = decoded;
     }
+    Err(TargetError::TooManyReadings)
 }
 
 /// Every complete escape decoded, once; what is no escape stays. Shorter than the input unless there was none.
@@ -334,6 +342,29 @@ mod tests {
             let got = got.as_ref().map(|(p, n)| (p.as_ref(), *n)).map_err(|e| *e);
             assert_eq!(got, *expected, "{path:?}");
         }
+    }
+
+    #[test]
+    fn a_path_encoded_many_times_over_is_refused_after_four_decodings() {
+        let nested = |levels: usize, last: &str| format!("/%{}{last}", "25".repeat(levels));
+        for levels in 1..=DECODINGS {
+            let path = nested(levels, "");
+            let expected = Ok((Cow::Borrowed(&*path), Exceptions::ENCODED_PERCENT));
+            assert_eq!(canonical_path(&path), expected, "{path}");
+        }
+        // What the last decoding uncovers is still judged.
+        let seen = nested(DECODINGS - 1, "2e");
+        assert_eq!(canonical_path(&seen), Err(TargetError::DotSegment));
+        // Whoever followed these to their end would find a backslash and say so.
+        for levels in [DECODINGS, DECODINGS + 1, 4_000] {
+            let path = nested(levels, "5c");
+            let got = canonical_path(&path);
+            assert_eq!(got, Err(TargetError::TooManyReadings), "{levels}");
+        }
+        assert_eq!(
+            canonical_path(&nested(4_095, "")),
+            Err(TargetError::TooManyReadings)
+        );
     }
 
     proptest! {
