@@ -9,6 +9,7 @@
 use super::{Exceptions, HostError, TargetError, canonical_path, parse_host};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use std::borrow::Cow;
 
 /// What a head may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -243,8 +244,10 @@ fn admit_target(
     let (path, needs) = canonical_path(target.path())?;
     let path_len = path.len();
     let target = match path {
-        std::borrow::Cow::Borrowed(_) => target.clone(),
-        std::borrow::Cow::Owned(mut text) => {
+        // `http://a?x` has the path `/` and no byte of it: it is written out, so that all see the same target.
+        Cow::Borrowed(_) if target.as_str().starts_with('/') => target.clone(),
+        path => {
+            let mut text = path.into_owned();
             if let Some(query) = target.query() {
                 text.push('?');
                 text.push_str(query);
@@ -392,9 +395,26 @@ mod tests {
             ("GET", "http://A/x", "/x"),
             ("PURGE", "/x", "/x"),
             ("GET", "http://a", "/"),
+            ("GET", "http://a?x", "/"),
         ] {
             let admitted = judge(method, uri, &[("host", "a")]).unwrap();
             assert_eq!(admitted.path(), path, "{method} {uri}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_target_without_a_slash_has_its_path_written_out() {
+        for (uri, query, sent) in [
+            ("http://a?x", Some("x"), "/?x"),
+            ("http://a?", Some(""), "/?"),
+            ("http://a?/b", Some("/b"), "/?/b"),
+            ("http://a", None, "/"),
+            ("http://a/?x", Some("x"), "/?x"),
+        ] {
+            let admitted = judge("GET", uri, &[("host", "a")]).unwrap();
+            assert_eq!(admitted.path(), "/", "{uri}");
+            assert_eq!(admitted.query(), query, "{uri}");
+            assert_eq!(admitted.path_and_query().as_str(), sent, "{uri}");
         }
     }
 }
