@@ -268,11 +268,20 @@ access = "public"
         "admin.example.com",
         "ADMIN.example.com",
         "admin.example.com:80",
-        "admin.example.com.",
-        "Admin.Example.Com.:8080",
+        "Admin.Example.Com:8080",
     ] {
         let decided = house.decides_for(host, &house.full, "GET /x");
         assert_eq!(decided, "403 closed", "{host}");
+    }
+    for host in [
+        "admin.example.com.",
+        "Admin.Example.Com.:8080",
+        "admin.example.com..",
+        ".admin.example.com",
+        "admin..example.com",
+    ] {
+        let decided = house.decides_for(host, &house.full, "GET /x");
+        assert_eq!(decided, "400 -", "{host}");
     }
     assert_eq!(house.decides_for("other.example.com", "", "GET /x"), "open");
 }

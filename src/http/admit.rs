@@ -6,6 +6,7 @@
 //! different `Content-Length`s are a parse error; a fragment is cut off by the `http` crate before anyone sees it, so it
 //! is neither matched nor sent.
 
+use super::host::canonical_host;
 use super::{Exceptions, HostError, TargetError, canonical_path, parse_host};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
@@ -60,12 +61,12 @@ impl Admitted {
         &self.method
     }
 
-    /// The host in lower case, without its port.
+    /// The host in lower case, without its port; an IPv6 address in brackets, in its shortest form.
     pub fn host(&self) -> &str {
         &self.authority()[..self.host_len]
     }
 
-    /// The host in lower case with the port that the client wrote, if any.
+    /// [`Admitted::host`] with the port that the client wrote, if any.
     pub fn authority(&self) -> &str {
         std::str::from_utf8(self.host.as_bytes()).expect("parse_host accepts ASCII only")
     }
@@ -110,14 +111,16 @@ pub fn admit(
     check_headers(headers, rules)?;
     let raw_host = single(headers, &header::HOST)?;
     let name = parse_host(raw_host.as_bytes())?;
-    let host_len = name.len();
-    let host = if raw_host.as_bytes().iter().any(u8::is_ascii_uppercase) {
-        HeaderValue::from_bytes(&raw_host.as_bytes().to_ascii_lowercase())
-            .map_err(|_| HostError::Malformed)?
-    } else {
+    let canonical = canonical_host(name);
+    let host_len = canonical.len();
+    let host = if canonical == name {
         raw_host.clone()
+    } else {
+        let mut text = canonical.into_owned().into_bytes();
+        text.extend_from_slice(&raw_host.as_bytes()[name.len()..]);
+        HeaderValue::from_bytes(&text).map_err(|_| HostError::Malformed)?
     };
-    let (target, path_len, needs) = admit_target(method, uri, &host, rules)?;
+    let (target, path_len, needs) = admit_target(method, uri, raw_host, rules)?;
     Ok(Admitted {
         method: method.clone(),
         host,
@@ -211,14 +214,14 @@ fn single_framing<'a>(
 fn admit_target(
     method: &Method,
     uri: &Uri,
-    host: &HeaderValue,
+    raw_host: &HeaderValue,
     rules: &AdmitRules,
 ) -> Result<(PathAndQuery, usize, Exceptions), AdmitError> {
     if let Some(authority) = uri.authority() {
         let same = authority
             .as_str()
             .as_bytes()
-            .eq_ignore_ascii_case(host.as_bytes());
+            .eq_ignore_ascii_case(raw_host.as_bytes());
         if !same || uri.scheme().is_none() {
             return Err(TargetError::OtherAuthority.into());
         }
@@ -415,6 +418,22 @@ mod tests {
             assert_eq!(admitted.path(), "/", "{uri}");
             assert_eq!(admitted.query(), query, "{uri}");
             assert_eq!(admitted.path_and_query().as_str(), sent, "{uri}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_host_is_matched_and_sent_in_one_spelling() {
+        for (host, name, authority) in [
+            ("[::1]", "[::1]", "[::1]"),
+            ("[0::1]", "[::1]", "[::1]"),
+            ("[0:0::1]:8080", "[::1]", "[::1]:8080"),
+            ("[2001:DB8::1]:80", "[2001:db8::1]", "[2001:db8::1]:80"),
+        ] {
+            for uri in ["/x".to_owned(), format!("http://{host}/x")] {
+                let admitted = judge("GET", &uri, &[("host", host)]).unwrap();
+                assert_eq!(admitted.host(), name, "{host} {uri}");
+                assert_eq!(admitted.authority(), authority, "{host} {uri}");
+            }
         }
     }
 }

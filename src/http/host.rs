@@ -1,5 +1,8 @@
 //! `Host`: one name, read in one way (RFC 9110, section 7.2; RFC 3986, section 3.2).
 
+use std::borrow::Cow;
+use std::net::Ipv6Addr;
+
 /// Why a `Host` is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum HostError {
@@ -13,17 +16,20 @@ pub enum HostError {
 
 /// The host without its port, as it is written.
 ///
+/// No label of a name is empty: `a.` would be a second spelling of `a`, and `a..b` is no name at all.
+///
 /// # Errors
 /// [`HostError::Malformed`] when it is not `host[:port]` with a port up to 65535.
 pub fn parse_host(value: &[u8]) -> Result<&str, HostError> {
     let (host, port) = split_port(value);
     let fine = match host {
         [b'[', inner @ .., b']'] => {
-            std::str::from_utf8(inner).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
+            std::str::from_utf8(inner).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
         }
         name => {
             !name.is_empty()
                 && name.len() <= 253
+                && name.split(|b| *b == b'.').all(|label| !label.is_empty())
                 && name
                     .iter()
                     .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
@@ -41,6 +47,21 @@ pub fn parse_host(value: &[u8]) -> Result<&str, HostError> {
     match std::str::from_utf8(host) {
         Ok(text) if fine && port_fine => Ok(text),
         _ => Err(HostError::Malformed),
+    }
+}
+
+/// The one spelling of a host that [`parse_host`] took: lower case, an IPv6 address in its shortest form (RFC 5952).
+pub(super) fn canonical_host(host: &str) -> Cow<'_, str> {
+    let address = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .and_then(|inner| inner.parse::<Ipv6Addr>().ok());
+    if let Some(address) = address {
+        Cow::Owned(format!("[{address}]"))
+    } else if host.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
     }
 }
 
@@ -80,10 +101,34 @@ mod tests {
             ("[::1", Err(HostError::Malformed)),
             ("[::1]x", Err(HostError::Malformed)),
             ("[::1]x:80", Err(HostError::Malformed)),
+            ("a.", Err(HostError::Malformed)),
+            ("a.:80", Err(HostError::Malformed)),
+            ("a..", Err(HostError::Malformed)),
+            (".", Err(HostError::Malformed)),
+            ("..", Err(HostError::Malformed)),
+            (".a", Err(HostError::Malformed)),
+            ("a..b", Err(HostError::Malformed)),
             ("a%2eb", Err(HostError::Malformed)),
             ("ä", Err(HostError::Malformed)),
         ] {
             assert_eq!(parse_host(value.as_bytes()), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_has_one_spelling() {
+        for (host, expected) in [
+            ("a.example", "a.example"),
+            ("A.Example", "a.example"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("[::1]", "[::1]"),
+            ("[0::1]", "[::1]"),
+            ("[0:0:0:0:0:0:0:1]", "[::1]"),
+            ("[2001:DB8::00ff]", "[2001:db8::ff]"),
+            ("[::ffff:7f00:1]", "[::ffff:127.0.0.1]"),
+        ] {
+            assert_eq!(canonical_host(host), expected, "{host}");
+            assert_eq!(canonical_host(expected), expected, "{host}: twice");
         }
     }
 }
