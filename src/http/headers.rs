@@ -7,12 +7,19 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// Takes out of a request's head whatever must not reach an upstream. `key` is the header that carries the key.
+/// Takes out of a request's head whatever must not reach an upstream. `key` is the header that carries the key; `owned`
+/// are the headers that the configuration sets, which no field of the client's may look like.
 ///
-/// The caller then sets `Host`, the framing of the body and keygate's own fields.
-pub fn sanitize_request(headers: &mut HeaderMap, key: &HeaderName) {
+/// The caller then sets `Host`, the framing of the body, the owned headers and keygate's own.
+pub fn sanitize_request(
+    headers: &mut HeaderMap,
+    key: &HeaderName,
+    owned: &[(HeaderName, HeaderValue)],
+) {
     remove_named_by_connection(headers);
-    remove_where(headers, |name| name == key || ends_here(name.as_str()));
+    remove_where(headers, |name| {
+        name == key || ends_here(name.as_str(), key, owned)
+    });
 }
 
 /// Takes the hop-by-hop fields out of an upstream's answer.
@@ -78,16 +85,26 @@ fn remove_where(headers: &mut HeaderMap, doomed: impl Fn(&HeaderName) -> bool) {
 }
 
 /// Whether a request's field of this (lower-case) name never goes further.
-fn ends_here(name: &str) -> bool {
+fn ends_here(name: &str, key: &HeaderName, owned: &[(HeaderName, HeaderValue)]) -> bool {
     if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         return folded_ends_here(name);
     }
     // A name with an underscore is here only where the listener drops them instead of refusing the request.
-    let folded: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
-    name.contains('_') || folded_ends_here(&folded)
+    name.contains('_')
+        || folded_ends_here(&name.bytes().map(fold).map(char::from).collect::<String>())
+        || is_folded_alike(name, key.as_str())
+        || owned
+            .iter()
+            .any(|(own, _)| is_folded_alike(name, own.as_str()))
+}
+
+/// A (lower-case) character of a name as CGI-like servers see it.
+fn fold(b: u8) -> u8 {
+    if b.is_ascii_alphanumeric() { b } else { b'-' }
+}
+
+fn is_folded_alike(one: &str, other: &str) -> bool {
+    one.len() == other.len() && one.bytes().map(fold).eq(other.bytes().map(fold))
 }
 
 fn folded_ends_here(name: &str) -> bool {
@@ -211,9 +228,35 @@ mod tests {
             "x~keygate~scope",
         ] {
             let mut headers = map(&[(name, "v"), ("accept", "*/*")]);
-            sanitize_request(&mut headers, &KEY);
+            sanitize_request(&mut headers, &KEY, &[]);
             assert_eq!(headers, map(&[("accept", "*/*")]), "{name}");
         }
+    }
+
+    #[test]
+    fn no_other_spelling_of_the_keys_header_or_of_one_that_we_set_reaches_the_upstream() {
+        let key = HeaderName::from_static("x-api-key");
+        let owned = [(
+            HeaderName::from_static("x-upstream-key"),
+            HeaderValue::from_static("ours"),
+        )];
+        for name in [
+            "X-API-Key",
+            "x~api~key",
+            "X.Api-Key",
+            "x_api_key",
+            "X.Upstream.Key",
+            "x-upstream~key",
+            "x|upstream!key",
+        ] {
+            let mut headers = map(&[(name, "v"), ("accept", "*/*")]);
+            sanitize_request(&mut headers, &key, &owned);
+            assert_eq!(headers, map(&[("accept", "*/*")]), "{name}");
+        }
+        let kept = map(&[("x.upstream.keys", "1"), ("x.api", "1"), ("x.api.kez", "1")]);
+        let mut headers = kept.clone();
+        sanitize_request(&mut headers, &key, &owned);
+        assert_eq!(headers, kept);
     }
 
     #[test]
@@ -241,7 +284,7 @@ mod tests {
                 KEY.into(),
             );
         }
-        sanitize_request(&mut headers, &KEY);
+        sanitize_request(&mut headers, &KEY, &[]);
         assert_eq!(headers, kept);
     }
 
@@ -254,7 +297,7 @@ mod tests {
             ("x-two", "2"),
             ("x-three", "3"),
         ]);
-        sanitize_request(&mut headers, &KEY);
+        sanitize_request(&mut headers, &KEY, &[]);
         assert_eq!(headers, map(&[("x-three", "3")]));
     }
 

@@ -57,7 +57,7 @@ pub(super) fn target(admitted: &Admitted, settings: &RouteSettings) -> Result<Ur
 
 /// The headers that the upstream is sent, but for `Host` where that is the chosen server's own.
 pub(super) fn headers(headers: &mut HeaderMap, order: &Order<'_>, framing: Framing) {
-    sanitize_request(headers, order.key_header);
+    sanitize_request(headers, order.key_header, &order.upstream.set);
     match framing {
         Framing::None => {}
         Framing::Length(bytes) => {
