@@ -9,6 +9,9 @@ pub mod keys;
 mod logging;
 pub mod run;
 
+/// An error with all its causes, on one line: as the gateway's log has it.
+pub(crate) use crate::gateway::causes as chain;
+
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
@@ -71,16 +74,4 @@ pub fn main() -> ExitCode {
             }
         }
     }
-}
-
-/// An error with all its causes, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

@@ -158,8 +158,8 @@ impl Finish {
     }
 }
 
-/// An error with all its causes, for the log.
-fn causes(error: &dyn std::error::Error) -> String {
+/// An error with all its causes, on one line.
+pub fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

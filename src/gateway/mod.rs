@@ -42,6 +42,7 @@ mod reject;
 mod route;
 mod step;
 
+pub use answer::causes;
 pub use body::ReplyBody;
 pub use context::{Context, Link};
 pub use failures::Failures;
