@@ -68,6 +68,8 @@
 //! | --- | --- |
 //! | [`clock`] | time as an argument |
 //! | [`deadline`] | deadlines that cost a request nothing, swept once a tick |
+//! | [`net`] | sockets, TCP and Unix, as one type |
+//! | [`tls`] | certificates and keys from files; TLS to clients and to upstreams |
 //! | [`key`] | keys as data: what they are, how they are named, digested, masked, commanded |
 //! | [`http`] | the rules of HTTP that keygate holds, as pure functions |
 //! | [`store`] | keys that survive: SQLite, sealed at rest, audit trail, feed of changes |
@@ -119,6 +121,10 @@
 pub mod clock;
 
 pub mod deadline;
+
+pub mod net;
+
+pub mod tls;
 
 pub mod key;
 

@@ -8,9 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up.
-const FLOORS: [&str; 16] = [
+const FLOORS: [&str; 18] = [
     "clock",
     "deadline",
+    "net",
+    "tls",
     "key",
     "http",
     "store",

@@ -2,13 +2,13 @@
 
 use crate::deadline::{Deadline, Wait};
 use crate::gateway::Link;
+use crate::net::Socket;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// How long a client that is still sending is listened to after its answer. A socket that closes with bytes unread
 /// resets the connection, and the client may lose the answer that it was just sent.
@@ -16,7 +16,7 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// A client's socket.
 pub(super) struct ClientIo {
-    stream: TcpStream,
+    socket: Socket,
     link: Rc<Link>,
     deadline: Deadline,
     /// On whom the connection waited before it waited for the client to take what was written.
@@ -28,9 +28,9 @@ pub(super) struct ClientIo {
 }
 
 impl ClientIo {
-    pub(super) fn new(stream: TcpStream, link: Rc<Link>, deadline: Deadline) -> Self {
+    pub(super) fn new(socket: Socket, link: Rc<Link>, deadline: Deadline) -> Self {
         ClientIo {
-            stream,
+            socket,
             link,
             deadline,
             before_write: None,
@@ -71,7 +71,7 @@ impl Drop for ClientIo {
     fn drop(&mut self) {
         if self.link.is_cut() {
             // Closed in the ordinary way, half an answer would look whole.
-            let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+            self.socket.reset_on_drop();
         }
     }
 }
@@ -83,7 +83,7 @@ impl AsyncRead for ClientIo {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.heard = true;
             if self.deadline.waits() == Some(Wait::Idle) && !self.link.body_goes_on() {
@@ -100,7 +100,7 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let polled = Pin::new(&mut self.socket).poll_write(cx, buf);
         self.note_write(&polled);
         polled
     }
@@ -110,7 +110,7 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
         self.note_write(&polled);
         polled
     }
@@ -119,14 +119,13 @@ impl AsyncWrite for ClientIo {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A TCP socket keeps nothing back.
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.lingering {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
             if !self.is_talking() {
                 return Poll::Ready(Ok(()));
             }
@@ -139,7 +138,7 @@ impl AsyncWrite for ClientIo {
         let mut scratch = [0u8; 16 * 1024];
         loop {
             let mut buf = ReadBuf::new(&mut scratch);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
+            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buf))?;
             if buf.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }

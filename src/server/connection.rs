@@ -3,6 +3,7 @@
 use super::client_io::ClientIo;
 use crate::deadline::{Deadline, Wait};
 use crate::gateway::{Arrival, Context as WorkerContext, Link, ReplyBody};
+use crate::net::Socket;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -50,7 +51,7 @@ pub(super) async fn serve<L>(
         deadline.clone(),
         upload.clone(),
     ));
-    let io = ClientIo::new(stream, Rc::clone(&link), deadline.clone());
+    let io = ClientIo::new(Socket::Tcp(stream), Rc::clone(&link), deadline.clone());
     // hyper's limits lie above ours, so that ours answer first; its timer is not set, ours are the deadlines.
     let connection = http1::Builder::new()
         .writev(false)

@@ -1,6 +1,7 @@
 //! Making a connection to one server.
 
 use crate::config::UpstreamServer;
+use crate::net::Socket;
 use std::io;
 use tokio::net::TcpStream;
 
@@ -24,7 +25,7 @@ pub enum ConnectError {
 }
 
 /// Resolves the server's name and connects to the first of its addresses that answers. The caller holds the deadline.
-pub(super) async fn connect(server: &UpstreamServer) -> Result<TcpStream, ConnectError> {
+pub(super) async fn connect(server: &UpstreamServer) -> Result<Socket, ConnectError> {
     let refused = |source| ConnectError::Connect {
         authority: format!("{}:{}", server.host, server.port),
         source,
@@ -55,5 +56,5 @@ pub(super) async fn connect(server: &UpstreamServer) -> Result<TcpStream, Connec
         }
     };
     stream.set_nodelay(true).map_err(refused)?;
-    Ok(stream)
+    Ok(Socket::Tcp(stream))
 }

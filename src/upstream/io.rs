@@ -1,23 +1,23 @@
 //! The socket of an upstream connection, shared between hyper, which reads and writes it, and the pool, which may look.
 
+use crate::net::Socket;
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// hyper's end.
-pub(super) struct UpstreamIo(Rc<RefCell<TcpStream>>);
+pub(super) struct UpstreamIo(Rc<RefCell<Socket>>);
 
 /// The pool's end.
 #[derive(Clone)]
-pub(super) struct Probe(Rc<RefCell<TcpStream>>);
+pub(super) struct Probe(Rc<RefCell<Socket>>);
 
 impl UpstreamIo {
-    pub(super) fn new(stream: TcpStream) -> (Self, Probe) {
-        let shared = Rc::new(RefCell::new(stream));
+    pub(super) fn new(socket: Socket) -> (Self, Probe) {
+        let shared = Rc::new(RefCell::new(socket));
         (UpstreamIo(Rc::clone(&shared)), Probe(shared))
     }
 }
@@ -25,13 +25,7 @@ impl UpstreamIo {
 impl Probe {
     /// Whether the connection is open and has nothing to read, at this instant, by asking the kernel.
     pub(super) fn is_quiet(&self) -> bool {
-        use rustix::net::{RecvFlags, recv};
-        let mut byte = [0u8; 1];
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        matches!(
-            recv(&*self.0.borrow(), byte.as_mut_slice(), flags),
-            Err(rustix::io::Errno::AGAIN)
-        )
+        self.0.borrow().is_quiet()
     }
 }
 
@@ -66,9 +60,8 @@ impl AsyncWrite for UpstreamIo {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A TCP socket keeps nothing back.
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
