@@ -11,7 +11,9 @@
 
 mod connect;
 mod io;
-mod pool;
+mod server_pool;
+mod upstreams;
 
 pub use connect::ConnectError;
-pub use pool::{Choice, Lease, PoolStats, ServerPool, Upstream, Upstreams};
+pub use server_pool::{Choice, Lease, PoolStats, ServerPool};
+pub use upstreams::{Upstream, Upstreams};
