@@ -42,7 +42,7 @@ pub use problem::{Problem, Problems, Severity};
 pub use secret::Secrets;
 pub use settings::{
     AccessLog, AdminSettings, Cold, Cors, CorsOrigins, FailedAuth, HostRule, Hot, KeySettings,
-    Limits, ListenAddress, LogFormat, LogLevel, LogSettings, Network, Snapshot, Timeouts,
+    Limits, ListenAddress, LogFormat, LogLevel, LogSettings, Network, Scheme, Snapshot, Timeouts,
     Underscores, UpstreamServer, UpstreamSettings,
 };
 pub use source::Excerpt;

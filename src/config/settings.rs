@@ -251,15 +251,38 @@ pub struct UpstreamSettings {
     pub timeouts: Timeouts,
 }
 
-/// A server of an upstream: `http://host:port`. (Other schemes come with a later issue.)
+/// A server of an upstream: `http://host:port`, `https://host:port`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UpstreamServer {
+    /// What is spoken with it.
+    pub scheme: Scheme,
     /// A name or an address (IPv6 without brackets).
     pub host: Box<str>,
-    /// 80 where none was written.
+    /// The scheme's own where none was written.
     pub port: u16,
-    /// As a `Host` header has it: the port only where it is not 80.
+    /// As a `Host` header has it: the port only where it is not the scheme's own.
     pub authority: HeaderValue,
+}
+
+/// What is spoken with a server.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Scheme {
+    /// HTTP/1.1 in clear text.
+    Http,
+    /// TLS, and in it the version of HTTP that ALPN settles on.
+    Https,
+    /// HTTP/2 in clear text, by prior knowledge.
+    H2c,
+}
+
+impl Scheme {
+    /// The port of a server that names none.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Scheme::Http | Scheme::H2c => 80,
+            Scheme::Https => 443,
+        }
+    }
 }
 
 /// Which `Host` an upstream gets.

@@ -1,6 +1,6 @@
 //! Texts as values: durations, sizes, rates, networks, addresses. Pure; each error is a sentence that says what was expected.
 
-use super::settings::{ListenAddress, Network, UpstreamServer};
+use super::settings::{ListenAddress, Network, Scheme, UpstreamServer};
 use http::HeaderValue;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -157,11 +157,21 @@ pub(super) fn store(text: &str) -> Result<&str, Unreadable> {
 
 /// `http://host:port`. Errors never repeat the text, which may hold a password.
 pub(super) fn server(text: &str) -> Result<UpstreamServer, Unreadable> {
+    let server = any_server(text)?;
+    match server.scheme {
+        Scheme::Http => Ok(server),
+        Scheme::Https => unreadable("https to upstreams is not supported yet"),
+        Scheme::H2c => unreadable("h2c to upstreams is not supported yet"),
+    }
+}
+
+/// A server of any scheme that there is a word for.
+fn any_server(text: &str) -> Result<UpstreamServer, Unreadable> {
     const EXPECTED: &str = "expected a server such as \"http://127.0.0.1:9000\"";
-    let rest = match text.split_once("://") {
-        Some(("http", rest)) => rest,
-        Some(("https", _)) => return unreadable("https to upstreams is not supported yet"),
-        Some(("h2c", _)) => return unreadable("h2c to upstreams is not supported yet"),
+    let (scheme, rest) = match text.split_once("://") {
+        Some(("http", rest)) => (Scheme::Http, rest),
+        Some(("https", rest)) => (Scheme::Https, rest),
+        Some(("h2c", rest)) => (Scheme::H2c, rest),
         _ if text.starts_with("unix:") => {
             return unreadable("unix sockets to upstreams are not supported yet");
         }
@@ -194,7 +204,7 @@ pub(super) fn server(text: &str) -> Result<UpstreamServer, Unreadable> {
         }
     };
     let port = match port.map(port_number) {
-        None => 80,
+        None => scheme.default_port(),
         Some(Some(0)) | Some(None) => {
             return unreadable("expected a port from 1 to 65535");
         }
@@ -214,13 +224,14 @@ pub(super) fn server(text: &str) -> Result<UpstreamServer, Unreadable> {
     } else {
         host.clone()
     };
-    let authority = if port == 80 {
+    let authority = if port == scheme.default_port() {
         named
     } else {
         format!("{named}:{port}")
     };
     match HeaderValue::from_str(&authority) {
         Ok(authority) => Ok(UpstreamServer {
+            scheme,
             host: host.into_boxed_str(),
             port,
             authority,
@@ -427,6 +438,22 @@ mod tests {
                 .as_ref()
                 .map(|s| (&*s.host, s.port, s.authority.to_str().unwrap()));
             assert_eq!(read, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_has_a_port_of_its_own() {
+        for (text, expected) in [
+            ("https://a", (Scheme::Https, 443, "a")),
+            ("https://a:443", (Scheme::Https, 443, "a")),
+            ("https://a:80", (Scheme::Https, 80, "a:80")),
+            ("https://[::1]", (Scheme::Https, 443, "[::1]")),
+            ("http://a:443", (Scheme::Http, 443, "a:443")),
+            ("h2c://a", (Scheme::H2c, 80, "a")),
+        ] {
+            let read = any_server(text).unwrap();
+            let found = (read.scheme, read.port, read.authority.to_str().unwrap());
+            assert_eq!(found, expected, "{text}");
         }
     }
 

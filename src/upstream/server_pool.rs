@@ -307,6 +307,7 @@ mod tests {
         let start = Instant::now();
         let sweeper = Sweeper::new(start);
         let server = UpstreamServer {
+            scheme: crate::config::Scheme::Http,
             host: "localhost".into(),
             port: 1,
             authority: http::HeaderValue::from_static("localhost:1"),
