@@ -3,6 +3,7 @@
 use crate::config::UpstreamServer;
 use crate::net::Socket;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use tokio::net::TcpStream;
 
 /// Why there is no connection to a server.
@@ -24,17 +25,20 @@ pub enum ConnectError {
     Handshake(#[source] hyper::Error),
 }
 
-/// Resolves the server's name and connects to the first of its addresses that answers. The caller holds the deadline.
-pub(super) async fn connect(server: &UpstreamServer) -> Result<Socket, ConnectError> {
+/// Connects to this address of the server; without one, resolves its name and connects to the first address that
+/// answers. The caller holds the deadline.
+pub(super) async fn connect(
+    server: &UpstreamServer,
+    address: Option<SocketAddr>,
+) -> Result<Socket, ConnectError> {
     let refused = |source| ConnectError::Connect {
         authority: format!("{}:{}", server.host, server.port),
         source,
     };
-    let stream = match server.host.parse::<std::net::IpAddr>() {
-        Ok(address) => TcpStream::connect((address, server.port))
-            .await
-            .map_err(refused)?,
-        Err(_) => {
+    let literal = || server.host.parse::<IpAddr>().ok();
+    let stream = match address.or_else(|| Some((literal()?, server.port).into())) {
+        Some(address) => TcpStream::connect(address).await.map_err(refused)?,
+        None => {
             let addresses = tokio::net::lookup_host((&*server.host, server.port))
                 .await
                 .map_err(|source| ConnectError::Resolve {

@@ -9,6 +9,7 @@ use http_body::Body;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
@@ -50,6 +51,8 @@ pub enum Choice {
 /// One worker's connections to one server.
 pub struct ServerPool<B> {
     server: UpstreamServer,
+    /// Where it is, if that is known before a connection is made.
+    address: Option<SocketAddr>,
     idle: RefCell<Vec<Idle<B>>>,
     sweeper: Sweeper,
     opened: Cell<u64>,
@@ -115,9 +118,14 @@ impl<B: Body<Data = Bytes> + 'static> ServerPool<B>
 where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    pub(super) fn new(server: UpstreamServer, sweeper: Sweeper) -> Self {
+    pub(super) fn new(
+        server: UpstreamServer,
+        address: Option<SocketAddr>,
+        sweeper: Sweeper,
+    ) -> Self {
         ServerPool {
             server,
+            address,
             idle: RefCell::new(Vec::new()),
             sweeper,
             opened: Cell::new(0),
@@ -212,7 +220,7 @@ where
     }
 
     async fn handshake(self: &Rc<Self>) -> Result<Lease<B>, ConnectError> {
-        let stream = connect(&self.server).await?;
+        let stream = connect(&self.server, self.address).await?;
         let (io, probe) = UpstreamIo::new(stream);
         let (sender, connection) = http1::Builder::new()
             .writev(false)
@@ -313,7 +321,7 @@ mod tests {
             authority: http::HeaderValue::from_static("localhost:1"),
         };
         let pool: ServerPool<http_body_util::Empty<Bytes>> =
-            ServerPool::new(server, sweeper.clone());
+            ServerPool::new(server, None, sweeper.clone());
         let deadline = sweeper.deadline();
         deadline.arm(Wait::Connect, TICK);
         let attempt = || Attempt {

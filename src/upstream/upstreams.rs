@@ -42,7 +42,7 @@ where
                         let name = (server.host.clone(), server.port);
                         let pool = kept.entry(name.clone()).or_insert_with(|| {
                             self.pools.remove(&name).unwrap_or_else(|| {
-                                Rc::new(ServerPool::new(server.clone(), self.sweeper.clone()))
+                                Rc::new(ServerPool::new(server.clone(), None, self.sweeper.clone()))
                             })
                         });
                         Rc::clone(pool)
