@@ -185,5 +185,6 @@ fn admitted(path: &str) -> Admitted {
     };
     let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("api.example.com"))]);
     let uri = path.parse().expect("the benchmark's paths are targets");
-    admit(&Method::GET, &uri, &headers, &rules).expect("the benchmark's requests are admitted")
+    admit(&Method::GET, &uri, http::Version::HTTP_11, &headers, &rules)
+        .expect("the benchmark's requests are admitted")
 }

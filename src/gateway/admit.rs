@@ -7,7 +7,13 @@ use crate::http::Admitted;
 pub(super) fn admit(exchange: Exchange<Head>) -> Result<Exchange<Admitted>, Reject> {
     let head = &exchange.proof;
     let rules = &exchange.generation.admit;
-    let admitted = crate::http::admit(&head.method, &head.uri, &exchange.headers, rules)?;
+    let admitted = crate::http::admit(
+        &head.method,
+        &head.uri,
+        head.version,
+        &exchange.headers,
+        rules,
+    )?;
     let cors = &exchange.generation.snapshot.hot.cors;
     if cors.is_some() && cors::is_preflight(&head.method, &exchange.headers) {
         return Err(Reject::Preflight);

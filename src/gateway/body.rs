@@ -3,6 +3,7 @@
 
 use super::metrics::Outcome;
 use super::observe::Observation;
+use crate::deadline::Wait;
 use crate::proxy::ResponseBody;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -60,6 +61,18 @@ impl Body for ReplyBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        // Over HTTP/2 nobody polls a body whose client does not take what it was sent: that wait is for the client.
+        let lane = self
+            .observation
+            .as_ref()
+            .map(|observation| observation.link())
+            .filter(|link| link.is_http2())
+            .cloned();
+        if let Some(lane) = &lane
+            && lane.deadline.waits() == Some(Wait::ClientWrite)
+        {
+            lane.deadline.disarm();
+        }
         let polled = match &mut self.content {
             Content::Text(text) => Poll::Ready(text.take().map(|t| Ok(Frame::data(t)))),
             Content::Upstream(body) => Pin::new(body).poll_frame(cx),
@@ -68,6 +81,9 @@ impl Body for ReplyBody {
             match item {
                 Some(Ok(frame)) => {
                     observation.passed(frame.data_ref().map_or(0, |data| data.len() as u64));
+                    if let Some(lane) = &lane {
+                        lane.deadline.arm(Wait::ClientWrite, lane.timeouts().body);
+                    }
                 }
                 Some(Err(error)) => {
                     let (outcome, reason) = match error.kind() {

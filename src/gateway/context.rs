@@ -16,6 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 /// What one worker works with.
@@ -137,7 +138,8 @@ impl Context {
     }
 }
 
-/// What the requests of one client connection share.
+/// What the requests of one lane share: those of an HTTP/1.1 connection, one after the other; over HTTP/2 each stream is a
+/// lane of its own, and the connection has one for itself.
 pub struct Link {
     pub(super) context: Rc<Context>,
     pub(super) peer: IpAddr,
@@ -158,21 +160,70 @@ pub struct Link {
 }
 
 impl Link {
-    /// A connection of this peer; what waits on it waits by `deadline`, a request's body by `upload`.
-    pub fn new(context: Rc<Context>, peer: IpAddr, deadline: Deadline, upload: Deadline) -> Self {
+    /// A connection of this peer, and its first lane.
+    pub fn new(context: Rc<Context>, peer: IpAddr) -> Self {
         let peer = peer.to_canonical();
         let trusted = context.trusts(peer);
+        let client = Rc::new(Client::peer(peer));
+        Link::lane(context, peer, client, trusted)
+    }
+
+    /// Another lane of the same connection.
+    pub fn new_lane(&self) -> Self {
+        Link::lane(
+            Rc::clone(&self.context),
+            self.peer,
+            Rc::clone(&self.client),
+            self.trusted,
+        )
+    }
+
+    fn lane(context: Rc<Context>, peer: IpAddr, client: Rc<Client>, trusted: bool) -> Self {
         Link {
-            client: Rc::new(Client::peer(peer)),
+            deadline: context.sweeper.deadline(),
+            upload: context.sweeper.deadline(),
+            client,
             context,
             peer,
             trusted,
-            deadline,
-            upload,
             body: RefCell::new(None),
             version: Cell::new(Version::HTTP_11),
             cut: Cell::new(false),
         }
+    }
+
+    /// By what the lane waits, but for the body of its request.
+    pub fn deadline(&self) -> &Deadline {
+        &self.deadline
+    }
+
+    /// The task to wake when someone was waited for too long.
+    pub fn wake_by(&self, waker: &Waker) {
+        self.deadline.wake_by(waker);
+        self.upload.wake_by(waker);
+    }
+
+    /// On whom was waited too long, if the request in hand could not act on it. An idle lane is not overdue.
+    pub fn overdue(&self) -> Option<Wait> {
+        self.upload
+            .fired()
+            .or_else(|| self.deadline.fired())
+            .filter(|wait| *wait != Wait::Idle)
+    }
+
+    /// Counts a stream of the connection that was ended, by reason.
+    pub fn stream_cut(&self, reason: &'static str) {
+        self.context.connection_closed(reason);
+    }
+
+    /// Whether the request in hand came over HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.version.get() == Version::HTTP_2
+    }
+
+    /// The limits in force at this instant.
+    pub fn limits(&self) -> crate::config::Limits {
+        self.context.limits()
     }
 
     /// Notes the version and the body of the request that begins; `None` for no body.

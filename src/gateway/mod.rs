@@ -41,6 +41,7 @@ mod permit;
 mod reject;
 mod route;
 mod step;
+mod upgrade;
 
 pub use answer::causes;
 pub use body::ReplyBody;
@@ -53,6 +54,7 @@ pub use reject::Reject;
 
 use self::generation::Generation;
 use self::observe::Observation;
+use self::upgrade::Wish;
 use crate::http::forwarded::Client;
 use http::{HeaderMap, Response};
 use hyper::body::Incoming;
@@ -68,6 +70,8 @@ pub struct Exchange<P> {
     client: Rc<Client>,
     generation: Rc<Generation>,
     observation: Rc<Observation>,
+    /// Boxed: nearly no request has one, and all are moved.
+    wish: Option<Box<Wish>>,
     proof: P,
 }
 
@@ -82,6 +86,7 @@ impl<P> Exchange<P> {
             client: self.client,
             generation: self.generation,
             observation: self.observation,
+            wish: self.wish,
         })
     }
 }

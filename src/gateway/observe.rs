@@ -6,6 +6,7 @@
 
 use super::generation::{Generation, Remnant};
 use super::metrics::{Labels, NO_ROUTE, Outcome, method_label};
+use super::upgrade::Wish;
 use super::{Exchange, Link};
 use crate::config::AccessLog;
 use crate::http::RequestId;
@@ -13,7 +14,7 @@ use crate::http::forwarded::Client;
 use crate::key::KeyId;
 use crate::policy::Target;
 use crate::proxy::REQUEST_ID;
-use http::{Method, Request, Uri};
+use http::{Method, Request, Uri, Version};
 use hyper::body::{Body, Incoming};
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -82,6 +83,11 @@ impl Observation {
             answered: Cell::new(None),
             bytes: Cell::new(0),
         }
+    }
+
+    /// The lane that the request came in.
+    pub(super) fn link(&self) -> &Rc<Link> {
+        &self.link
     }
 
     pub(super) fn id(&self) -> &RequestId {
@@ -260,7 +266,11 @@ where
     }
 
     fn call(&mut self, Arrival { link, request }: Arrival) -> S::Future {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let wish = Wish::of(&mut head).map(Box::new);
+        if wish.is_some() {
+            head.method = Method::GET;
+        }
         let context = &link.context;
         let generation = context.generation();
         let client = if link.trusted {
@@ -288,9 +298,11 @@ where
             client,
             generation,
             observation,
+            wish,
             proof: Head {
                 method: head.method,
                 uri: head.uri,
+                version: head.version,
             },
         })
     }
@@ -300,4 +312,5 @@ where
 pub struct Head {
     pub(super) method: Method,
     pub(super) uri: Uri,
+    pub(super) version: Version,
 }

@@ -4,12 +4,14 @@
 //! refused here. What hyper decides for us, and why that is safe: a request with both `Content-Length` and
 //! `Transfer-Encoding` is read as chunked and its connection closed after the answer (RFC 9112, section 6.1); two
 //! different `Content-Length`s are a parse error; a fragment is cut off by the `http` crate before anyone sees it, so it
-//! is neither matched nor sent.
+//! is neither matched nor sent. Over HTTP/2 the `h2` crate has made one head of the pseudo-fields, and refused the fields of
+//! HTTP/1.1 that have no meaning there (`Connection`, `Transfer-Encoding`, …; RFC 9113, section 8.2.2) and a body that is
+//! not as long as `Content-Length` says.
 
 use super::host::canonical_host;
 use super::{Exceptions, HostError, TargetError, canonical_path, parse_host};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use std::borrow::Cow;
 
 /// What a head may be.
@@ -104,12 +106,14 @@ impl Admitted {
 pub fn admit(
     method: &Method,
     uri: &Uri,
+    version: Version,
     headers: &HeaderMap,
     rules: &AdmitRules,
 ) -> Result<Admitted, AdmitError> {
     check_method(method)?;
     check_headers(headers, rules)?;
-    let raw_host = single(headers, &header::HOST)?;
+    let said = host_said(uri, version, headers)?;
+    let raw_host = said.as_ref();
     let name = parse_host(raw_host.as_bytes())?;
     let canonical = canonical_host(name);
     let host_len = canonical.len();
@@ -190,6 +194,23 @@ fn check_headers(headers: &HeaderMap, rules: &AdmitRules) -> Result<(), AdmitErr
         }
     }
     Ok(())
+}
+
+/// The one host that a head names. Over HTTP/2 `:authority` stands in place of `Host` (RFC 9113, section 8.3.1); where both
+/// are there, [`admit_target`] finds out whether they agree.
+fn host_said<'a>(
+    uri: &Uri,
+    version: Version,
+    headers: &'a HeaderMap,
+) -> Result<Cow<'a, HeaderValue>, HostError> {
+    match uri.authority() {
+        Some(authority) if version == Version::HTTP_2 && !headers.contains_key(header::HOST) => {
+            HeaderValue::from_str(authority.as_str())
+                .map(Cow::Owned)
+                .map_err(|_| HostError::Malformed)
+        }
+        _ => single(headers, &header::HOST).map(Cow::Borrowed),
+    }
 }
 
 fn single<'a>(
@@ -298,6 +319,15 @@ mod tests {
     };
 
     fn judge(method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<Admitted, AdmitError> {
+        judge_as(Version::HTTP_11, method, uri, headers)
+    }
+
+    fn judge_as(
+        version: Version,
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Admitted, AdmitError> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(
@@ -308,6 +338,7 @@ mod tests {
         admit(
             &Method::from_bytes(method.as_bytes()).unwrap(),
             &uri.parse().unwrap(),
+            version,
             &map,
             &RULES,
         )
@@ -419,6 +450,30 @@ mod tests {
             assert_eq!(admitted.query(), query, "{uri}");
             assert_eq!(admitted.path_and_query().as_str(), sent, "{uri}");
         }
+    }
+
+    #[test]
+    fn over_http2_the_authority_is_the_host_and_must_be_the_only_one() {
+        let other: AdmitError = TargetError::OtherAuthority.into();
+        let malformed: AdmitError = HostError::Malformed.into();
+        for (uri, host, expected) in [
+            ("https://A.example:8443/x", None, Ok("a.example:8443")),
+            ("https://a/x", Some("a"), Ok("a")),
+            ("/x", Some("a"), Ok("a")),
+            ("https://a/x", Some("b"), Err(other)),
+            ("https://a/x", Some("a:443"), Err(other)),
+            ("https://u@a/x", None, Err(malformed)),
+            ("https://a./x", None, Err(malformed)),
+            ("/x", None, Err(HostError::Missing.into())),
+        ] {
+            let headers: Vec<_> = host.map(|host| ("host", host)).into_iter().collect();
+            let got = judge_as(Version::HTTP_2, "GET", uri, &headers);
+            let got = got.as_ref().map(Admitted::authority).map_err(|e| *e);
+            assert_eq!(got, expected, "{uri} {host:?}");
+        }
+        // Over HTTP/1.1 an absolute target does not stand in for `Host`.
+        let got = judge("GET", "http://a/x", &[]).map(|_| ());
+        assert_eq!(got, Err(HostError::Missing.into()));
     }
 
     #[test]

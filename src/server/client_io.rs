@@ -1,8 +1,10 @@
 //! A client's socket: says on whom the connection waits, and ends it so that the client hears the answer.
 
+use super::connection::Spoken;
 use crate::deadline::{Deadline, Wait};
 use crate::gateway::Link;
 use crate::net::Socket;
+use bytes::Bytes;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,13 +14,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How long a client that is still sending is listened to after its answer. A socket that closes with bytes unread
 /// resets the connection, and the client may lose the answer that it was just sent.
-const LINGER: Duration = Duration::from_secs(5);
+pub(super) const LINGER: Duration = Duration::from_secs(5);
 
 /// A client's socket.
 pub(super) struct ClientIo {
     socket: Socket,
+    /// What was read of it already, to be read again.
+    first: Bytes,
     link: Rc<Link>,
     deadline: Deadline,
+    spoken: Spoken,
     /// On whom the connection waited before it waited for the client to take what was written.
     before_write: Option<Wait>,
     /// The client has sent something.
@@ -28,19 +33,26 @@ pub(super) struct ClientIo {
 }
 
 impl ClientIo {
-    pub(super) fn new(socket: Socket, link: Rc<Link>, deadline: Deadline) -> Self {
+    /// The socket of a connection whose lane for itself is `link`.
+    pub(super) fn new(socket: Socket, first: Bytes, link: Rc<Link>, spoken: Spoken) -> Self {
         ClientIo {
             socket,
+            heard: !first.is_empty(),
+            first,
+            deadline: link.deadline().clone(),
             link,
-            deadline,
+            spoken,
             before_write: None,
-            heard: false,
             lingering: false,
         }
     }
 
     /// Whether the client may still be sending what nobody will read: a refused body, or what follows an unreadable head.
     fn is_talking(&self) -> bool {
+        if self.spoken == Spoken::Http2 {
+            // Frames may be on their way until the client has read that none is wanted any more.
+            return true;
+        }
         let in_head = self.heard && self.deadline.waits() == Some(Wait::Head);
         in_head || self.link.has_unread_body()
     }
@@ -82,11 +94,20 @@ impl AsyncRead for ClientIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.first.is_empty() {
+            let fits = self.first.len().min(buf.remaining());
+            buf.put_slice(&self.first.split_to(fits));
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.heard = true;
-            if self.deadline.waits() == Some(Wait::Idle) && !self.link.body_goes_on() {
+            // Over HTTP/2 a request that begins is told by hyper; bytes alone may be anything.
+            if self.spoken == Spoken::Http1
+                && self.deadline.waits() == Some(Wait::Idle)
+                && !self.link.body_goes_on()
+            {
                 self.deadline.arm(Wait::Head, self.link.timeouts().head);
             }
         }

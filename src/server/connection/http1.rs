@@ -1,98 +1,44 @@
-//! One client connection, from its first byte to its last.
+//! HTTP/1.1: one lane, in which requests follow one another.
 
-use super::client_io::ClientIo;
-use crate::deadline::{Deadline, Wait};
-use crate::gateway::{Arrival, Context as WorkerContext, Link, ReplyBody};
-use crate::net::Socket;
+use super::{Drain, End};
+use crate::deadline::Wait;
+use crate::gateway::{Arrival, Link, ReplyBody};
+use crate::server::client_io::ClientIo;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
-use std::cell::Cell;
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use tower::Service;
 
-/// Whether this worker is draining.
-#[derive(Clone, Default)]
-pub(super) struct Drain(Rc<Cell<bool>>);
-
-impl Drain {
-    pub(super) fn begin(&self) {
-        self.0.set(true);
-    }
-}
-
-/// Serves a connection until it ends.
-pub(super) async fn serve<L>(
-    context: Rc<WorkerContext>,
-    stream: std::net::TcpStream,
-    peer: IpAddr,
-    drain: Drain,
-    line: L,
-) where
+pub(super) async fn serve<L>(io: ClientIo, link: Rc<Link>, drain: Drain, line: L) -> End
+where
     L: Service<Arrival, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
 {
-    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
-        return context.connection_closed("io_error");
-    };
-    let _ = stream.set_nodelay(true);
-    let (timeouts, limits) = (context.timeouts(), context.limits());
-    let deadline = context.sweeper().deadline();
-    let upload = context.sweeper().deadline();
-    deadline.arm(Wait::Head, timeouts.head);
-    let link = Rc::new(Link::new(
-        Rc::clone(&context),
-        peer,
-        deadline.clone(),
-        upload.clone(),
-    ));
-    let io = ClientIo::new(Socket::Tcp(stream), Rc::clone(&link), deadline.clone());
+    let limits = link.limits();
     // hyper's limits lie above ours, so that ours answer first; its timer is not set, ours are the deadlines.
     let connection = http1::Builder::new()
         .writev(false)
         .max_headers(limits.headers.saturating_add(limits.headers / 4 + 1))
         .max_buf_size(limits.head_bytes.saturating_mul(2).max(64 * 1024))
-        .serve_connection(TokioIo::new(io), Door { link, line });
-    let end = Serving {
+        .serve_connection(
+            TokioIo::new(io),
+            Door {
+                link: Rc::clone(&link),
+                line,
+            },
+        );
+    Serving {
         connection,
-        deadline,
-        upload,
+        link,
         drain,
         told: false,
     }
-    .await;
-    match end {
-        End::Closed => {}
-        End::Fired(wait) => context.connection_closed(match wait {
-            Wait::Head => "head_timeout",
-            Wait::ClientWrite => "write_timeout",
-            Wait::Linger => "linger_timeout",
-            Wait::RequestBody => "body_timeout",
-            Wait::Idle | Wait::Connect | Wait::Response | Wait::Stream => "timeout",
-        }),
-        End::Failed(error) => {
-            let reason = if error.is_parse() {
-                "unreadable"
-            } else if error.is_incomplete_message() {
-                "client_gone"
-            } else if error.is_body_write_aborted() || error.is_user() {
-                "answer_cut"
-            } else {
-                "io_error"
-            };
-            context.connection_closed(reason);
-            if error.is_parse() {
-                tracing::info!(target: "keygate::access", client = %peer, outcome = "unreadable", reason = %error, "connection");
-            } else {
-                tracing::debug!(client = %peer, reason, %error, "connection ended");
-            }
-        }
-    }
+    .await
 }
 
 /// hyper's way into the line.
@@ -118,22 +64,12 @@ where
     }
 }
 
-/// How a connection ended.
-enum End {
-    /// As HTTP has it.
-    Closed,
-    /// Someone was waited for too long.
-    Fired(Wait),
-    Failed(hyper::Error),
-}
-
 pin_project! {
     /// hyper's connection, under our deadlines and the drain.
     struct Serving<C> {
         #[pin]
         connection: C,
-        deadline: Deadline,
-        upload: Deadline,
+        link: Rc<Link>,
         drain: Drain,
         told: bool,
     }
@@ -160,13 +96,12 @@ impl<C: Connection> Future for Serving<C> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
         let mut this = self.project();
-        this.deadline.wake_by(cx.waker());
-        this.upload.wake_by(cx.waker());
-        if this.drain.0.get() && !*this.told {
+        this.link.wake_by(cx.waker());
+        if this.drain.has_begun() && !*this.told {
             *this.told = true;
             this.connection.as_mut().finish_and_close();
         }
-        let fired = this.deadline.fired();
+        let fired = this.link.deadline().fired();
         match fired {
             Some(wait @ (Wait::Head | Wait::ClientWrite)) => {
                 return Poll::Ready(End::Fired(wait));
@@ -186,9 +121,9 @@ impl<C: Connection> Future for Serving<C> {
             Poll::Ready(Ok(())) => Poll::Ready(End::Closed),
             Poll::Ready(Err(error)) => Poll::Ready(End::Failed(error)),
             // What the request's own future was asked to act on is still so: it could not, or there is none any more.
-            Poll::Pending => match this.upload.fired().or_else(|| this.deadline.fired()) {
-                Some(wait) if wait != Wait::Idle => Poll::Ready(End::Fired(wait)),
-                _ => Poll::Pending,
+            Poll::Pending => match this.link.overdue() {
+                Some(wait) => Poll::Ready(End::Fired(wait)),
+                None => Poll::Pending,
             },
         }
     }

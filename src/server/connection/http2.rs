@@ -1,0 +1,203 @@
+//! HTTP/2: each stream is a lane of its own.
+//!
+//! hyper makes a future of each stream and hands it to an executor, right after it has called the service for the
+//! stream's request. Ours spawns it as a [`Stream`]: a task that also waits on the lane's deadlines. A stream that keeps
+//! someone waiting for too long is dropped, which resets it; its neighbours do not notice. A client that does not take
+//! what it asked for is found out likewise: see [`ReplyBody`].
+//!
+//! The connection has deadlines of its own, those of its [`ClientIo`]: idle when it has no streams, and a socket that
+//! takes nothing. What is bounded here for each connection: streams at once, bytes of a head, bytes that a stream may
+//! hold in either direction.
+
+use super::{Drain, End};
+use crate::deadline::Wait;
+use crate::gateway::{Arrival, Link, ReplyBody};
+use crate::server::client_io::{ClientIo, LINGER};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use tower::Service;
+
+/// Most streams that a client may have open at once (RFC 9113, section 5.1.2: not below 100).
+const STREAMS: u32 = 128;
+
+/// Most bytes of a request's body that may be on their way in a stream before they are read, and of an answer's that may
+/// wait in it. With [`STREAMS`] it bounds what a connection can make us hold.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+const SEND_BUFFER: usize = 64 * 1024;
+
+pub(super) async fn serve<L>(io: ClientIo, link: Rc<Link>, drain: Drain, line: L) -> End
+where
+    L: Service<Arrival, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
+{
+    let limits = link.limits();
+    let streams = Rc::new(Streams {
+        connection: Rc::clone(&link),
+        open: Cell::new(0),
+        next: RefCell::new(None),
+    });
+    streams.wait_for_one();
+    // hyper's limit on heads lies above ours, so that ours answers first; its timer is not set, ours are the deadlines.
+    let head_bytes = limits.head_bytes.saturating_mul(2).max(64 * 1024);
+    let mut connection = pin!(
+        http2::Builder::new(Lanes(Rc::clone(&streams)))
+            .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            .max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX))
+            .serve_connection(
+                TokioIo::new(io),
+                Door {
+                    streams: Rc::clone(&streams),
+                    line,
+                },
+            )
+    );
+    let mut told = false;
+    poll_fn(|cx| {
+        let deadline = link.deadline();
+        link.wake_by(cx.waker());
+        let mut tell = drain.has_begun();
+        match deadline.fired() {
+            Some(Wait::Idle) => {
+                tell = true;
+                deadline.arm(Wait::Linger, LINGER);
+            }
+            Some(wait) => return Poll::Ready(End::Fired(wait)),
+            None => {}
+        }
+        if tell && !told {
+            told = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        match connection.as_mut().poll(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(End::Closed),
+            Poll::Ready(Err(error)) => Poll::Ready(End::Failed(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// The streams of one connection.
+struct Streams {
+    connection: Rc<Link>,
+    open: Cell<usize>,
+    /// The lane of the stream that hyper is about to hand over.
+    next: RefCell<Option<Rc<Link>>>,
+}
+
+impl Streams {
+    fn wait_for_one(&self) {
+        let idle = self.connection.timeouts().idle;
+        self.connection.deadline().arm(Wait::Idle, idle);
+    }
+
+    fn begin(&self, lane: Rc<Link>) {
+        self.open.set(self.open.get() + 1);
+        self.connection.deadline().disarm();
+        self.next.replace(Some(lane));
+    }
+
+    fn end(&self) {
+        self.open.set(self.open.get() - 1);
+        if self.open.get() == 0 {
+            self.wait_for_one();
+        }
+    }
+}
+
+/// hyper's way into the line.
+struct Door<L> {
+    streams: Rc<Streams>,
+    line: L,
+}
+
+impl<L> hyper::service::Service<Request<Incoming>> for Door<L>
+where
+    L: Service<Arrival, Response = Response<ReplyBody>, Error = Infallible> + Clone,
+{
+    type Response = Response<ReplyBody>;
+    type Error = Infallible;
+    type Future = L::Future;
+
+    fn call(&self, request: Request<Incoming>) -> L::Future {
+        let lane = Rc::new(self.streams.connection.new_lane());
+        self.streams.begin(Rc::clone(&lane));
+        self.line.clone().call(Arrival {
+            link: lane,
+            request,
+        })
+    }
+}
+
+/// Spawns what hyper hands over.
+#[derive(Clone)]
+struct Lanes(Rc<Streams>);
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Lanes {
+    fn execute(&self, future: F) {
+        let lane = self.0.next.take();
+        match lane {
+            Some(lane) => {
+                tokio::task::spawn_local(Stream {
+                    future,
+                    held: Held(Rc::clone(&self.0)),
+                    lane,
+                });
+            }
+            // Not a stream, but what carries the bytes of one that was upgraded: it ends with that.
+            None => {
+                tokio::task::spawn_local(future);
+            }
+        }
+    }
+}
+
+/// Counts a stream until it ends.
+struct Held(Rc<Streams>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+pin_project! {
+    /// hyper's future of one stream, under the deadlines of its lane.
+    struct Stream<F> {
+        #[pin]
+        future: F,
+        lane: Rc<Link>,
+        held: Held,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Stream<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        this.lane.wake_by(cx.waker());
+        match this.future.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => match this.lane.overdue() {
+                Some(wait) => {
+                    this.lane.stream_cut(super::wait_reason(wait));
+                    Poll::Ready(())
+                }
+                None => Poll::Pending,
+            },
+        }
+    }
+}

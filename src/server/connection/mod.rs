@@ -1,0 +1,134 @@
+//! One client connection, from its first byte to its last.
+//!
+//! What a connection speaks is found out first ([`opening`]), under the deadline for a head; then hyper serves it, as
+//! HTTP/1.1 ([`http1`]) or as HTTP/2 ([`http2`]). Either way a request goes down the same line, in a *lane* of its own
+//! ([`Link`]): an HTTP/1.1 connection is one lane, in which requests follow one another; each stream of an HTTP/2
+//! connection is one. A lane has the deadlines of its request, so that what waits in one stream ends that stream alone.
+
+mod http1;
+mod http2;
+mod opening;
+
+use super::client_io::ClientIo;
+use crate::deadline::Wait;
+use crate::gateway::{Arrival, Context, Link, ReplyBody};
+use crate::net::Socket;
+use http::Response;
+use opening::Patience;
+pub(super) use opening::Spoken;
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::rc::Rc;
+use tower::Service;
+
+/// Whether this worker is draining.
+#[derive(Clone, Default)]
+pub(super) struct Drain(Rc<Cell<bool>>);
+
+impl Drain {
+    pub(super) fn begin(&self) {
+        self.0.set(true);
+    }
+
+    fn has_begun(&self) -> bool {
+        self.0.get()
+    }
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn serve<L>(
+    context: Rc<Context>,
+    stream: std::net::TcpStream,
+    peer: IpAddr,
+    drain: Drain,
+    line: L,
+) where
+    L: Service<Arrival, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
+{
+    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
+        return context.connection_closed("io_error");
+    };
+    let _ = stream.set_nodelay(true);
+    let link = Rc::new(Link::new(Rc::clone(&context), peer));
+    link.deadline().arm(Wait::Head, context.timeouts().head);
+    let end = speak(Socket::Tcp(stream), link, drain, line).await;
+    report(&context, peer, end);
+}
+
+async fn speak<L>(mut socket: Socket, link: Rc<Link>, drain: Drain, line: L) -> End
+where
+    L: Service<Arrival, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
+{
+    let patience = Patience::new(&link, &drain);
+    let (spoken, first) = match patience.wait(opening::sniff(&mut socket)).await {
+        Ok(sniffed) => sniffed,
+        Err(end) => return end,
+    };
+    let io = ClientIo::new(socket, first, Rc::clone(&link), spoken);
+    match spoken {
+        Spoken::Http1 => http1::serve(io, link, drain, line).await,
+        Spoken::Http2 => http2::serve(io, link, drain, line).await,
+    }
+}
+
+/// How a connection ended.
+enum End {
+    /// As HTTP has it, or before anything was said.
+    Closed,
+    /// Someone was waited for too long.
+    Fired(Wait),
+    /// The socket failed before HTTP began.
+    Broken,
+    Failed(hyper::Error),
+}
+
+/// Counts an end that is not as it should be, and logs what is not HTTP.
+fn report(context: &Context, peer: IpAddr, end: End) {
+    match end {
+        End::Closed => {}
+        End::Broken => context.connection_closed("io_error"),
+        End::Fired(wait) => context.connection_closed(wait_reason(wait)),
+        End::Failed(error) => {
+            let reason = if error.is_parse() || is_protocol_error(&error) {
+                "unreadable"
+            } else if error.is_incomplete_message() {
+                "client_gone"
+            } else if error.is_body_write_aborted() || error.is_user() {
+                "answer_cut"
+            } else {
+                "io_error"
+            };
+            context.connection_closed(reason);
+            if reason == "unreadable" {
+                tracing::info!(target: "keygate::access", client = %peer, outcome = "unreadable", reason = %error, "connection");
+            } else {
+                tracing::debug!(client = %peer, reason, %error, "connection ended");
+            }
+        }
+    }
+}
+
+fn wait_reason(wait: Wait) -> &'static str {
+    match wait {
+        Wait::Head => "head_timeout",
+        Wait::ClientWrite => "write_timeout",
+        Wait::Linger => "linger_timeout",
+        Wait::RequestBody => "body_timeout",
+        Wait::Idle | Wait::Connect | Wait::Response | Wait::Stream => "timeout",
+    }
+}
+
+/// Whether the client broke the rules of HTTP/2 for the connection as a whole.
+fn is_protocol_error(error: &hyper::Error) -> bool {
+    use std::error::Error;
+    error
+        .source()
+        .and_then(|source| source.downcast_ref::<h2::Error>())
+        .is_some_and(|h2| {
+            !h2.is_io()
+                && h2
+                    .reason()
+                    .is_some_and(|reason| reason != h2::Reason::NO_ERROR)
+        })
+}
