@@ -15,5 +15,6 @@ mod server_pool;
 mod upstreams;
 
 pub use connect::ConnectError;
+pub use io::UpstreamIo;
 pub use server_pool::{Choice, Lease, PoolStats, ServerPool};
 pub use upstreams::{Upstream, Upstreams};

@@ -1,7 +1,7 @@
 //! One worker's connections to one server.
 
 use super::connect::{ConnectError, connect};
-use super::io::{Probe, UpstreamIo};
+use super::io::{Open, Probe, UpstreamIo};
 use crate::config::UpstreamServer;
 use crate::deadline::{Deadline, Sweeper, Wait};
 use bytes::Bytes;
@@ -9,9 +9,12 @@ use http_body::Body;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::task::AbortHandle;
 
 /// An idle connection is not used again after this long: most servers close theirs after a minute or more, and a
@@ -105,15 +108,6 @@ impl<B> ServerPool<B> {
     }
 }
 
-/// Counts a connection while it is open.
-struct Open(Rc<Cell<u64>>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
-}
-
 impl<B: Body<Data = Bytes> + 'static> ServerPool<B>
 where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -189,6 +183,7 @@ where
             }
             // Given back at the end of its body: hyper may need one more turn before it can take the next request.
             if sender.is_ready() || sender.ready().await.is_ok() {
+                probe.lend(true);
                 self.reused.set(self.reused.get() + 1);
                 return Some(Lease {
                     sender,
@@ -221,19 +216,13 @@ where
 
     async fn handshake(self: &Rc<Self>) -> Result<Lease<B>, ConnectError> {
         let stream = connect(&self.server, self.address).await?;
-        let (io, probe) = UpstreamIo::new(stream);
+        let (io, probe) = UpstreamIo::new(stream, Open::count(&self.open));
         let (sender, connection) = http1::Builder::new()
             .writev(false)
             .handshake::<_, B>(TokioIo::new(io))
             .await
             .map_err(ConnectError::Handshake)?;
-        self.open.set(self.open.get() + 1);
-        let open = Open(Rc::clone(&self.open));
-        let task = tokio::task::spawn_local(async move {
-            let _open = open;
-            // The borrower of the connection hears of its errors; an idle one's end concerns nobody.
-            let _ = connection.await;
-        });
+        let task = tokio::task::spawn_local(drive(connection, probe.clone()));
         Ok(Lease {
             sender,
             driver: Driver(Some(task.abort_handle())),
@@ -248,6 +237,26 @@ where
         if all.len() < IDLE_MAX {
             all.push(idle);
         }
+    }
+}
+
+/// Speaks HTTP/1.1 on a connection until it ends. The borrower of the connection hears of its errors; an idle one's end
+/// concerns nobody.
+async fn drive<B: Body<Data = Bytes> + 'static>(
+    mut connection: http1::Connection<TokioIo<UpstreamIo>, B>,
+    probe: Probe,
+) where
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let ended = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+    if ended.is_err() {
+        return probe.over(None);
+    }
+    let parts = connection.into_parts();
+    probe.over(Some(parts.read_buf));
+    // A borrower may go on with another protocol; what it does not take ends with its lease.
+    if !probe.is_lent() {
+        let _ = parts.io.into_inner().shutdown().await;
     }
 }
 
@@ -284,6 +293,14 @@ where
         self.probe.is_quiet()
     }
 
+    /// The connection itself, and what was read of it already, after an answer whose status was 101: HTTP is over on it.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub async fn into_upgraded(self) -> io::Result<(UpstreamIo, Bytes)> {
+        self.probe.take().await
+    }
+
     /// Leaves the connection to the request that is still being sent on it.
     pub fn let_go(mut self) {
         self.driver.0 = None;
@@ -295,6 +312,7 @@ where
             said.saturating_sub(Duration::from_secs(1)).min(IDLE)
         });
         let until = self.pool.sweeper.now_ms() + u64::try_from(keep.as_millis()).unwrap_or(0);
+        self.probe.lend(false);
         self.pool.put_back(Idle {
             sender: self.sender,
             driver: self.driver,
@@ -310,18 +328,20 @@ mod tests {
     use crate::deadline::TICK;
     use std::time::Instant;
 
-    #[test]
-    fn a_server_is_suspect_when_its_time_is_over_and_not_when_its_client_leaves() {
-        let start = Instant::now();
-        let sweeper = Sweeper::new(start);
+    fn pool(port: u16) -> ServerPool<http_body_util::Empty<Bytes>> {
         let server = UpstreamServer {
             scheme: crate::config::Scheme::Http,
-            host: "localhost".into(),
-            port: 1,
-            authority: http::HeaderValue::from_static("localhost:1"),
+            host: "127.0.0.1".into(),
+            port,
+            authority: http::HeaderValue::from_static("localhost"),
         };
-        let pool: ServerPool<http_body_util::Empty<Bytes>> =
-            ServerPool::new(server, None, sweeper.clone());
+        ServerPool::new(server, None, Sweeper::new(Instant::now()))
+    }
+
+    #[test]
+    fn a_server_is_suspect_when_its_time_is_over_and_not_when_its_client_leaves() {
+        let pool = pool(1);
+        let (sweeper, start) = (pool.sweeper.clone(), Instant::now());
         let deadline = sweeper.deadline();
         deadline.arm(Wait::Connect, TICK);
         let attempt = || Attempt {
@@ -335,5 +355,55 @@ mod tests {
         }
         drop(attempt());
         assert!(pool.is_suspect(), "the time was over");
+    }
+
+    #[test]
+    fn a_connection_that_changed_its_protocol_is_handed_over_with_what_was_read_of_it() {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let peer = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                peer.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nhello";
+            peer.write_all(answer.as_bytes()).unwrap();
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).unwrap();
+            all
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(tokio::runtime::LocalOptions::default())
+            .unwrap();
+        runtime.block_on(async {
+            use tokio::io::AsyncReadExt;
+            let pool = Rc::new(pool(port));
+            let deadline = pool.sweeper.deadline();
+            let mut lease = pool.lease(Choice::Any, &deadline).await.unwrap();
+            let request = http::Request::get("/")
+                .header("connection", "upgrade")
+                .header("upgrade", "echo")
+                .body(http_body_util::Empty::<Bytes>::new())
+                .unwrap();
+            let answer = lease.sender().send_request(request).await.unwrap();
+            assert_eq!(answer.status(), 101);
+            drop(answer);
+            let (mut io, read) = lease.into_upgraded().await.unwrap();
+            let mut heard = read.to_vec();
+            while heard.len() < 5 {
+                io.read_buf(&mut heard).await.unwrap();
+            }
+            assert_eq!(heard, b"hello");
+            io.write_all(b"good bye").await.unwrap();
+            assert_eq!(pool.stats().open, 1);
+            drop(io);
+            assert_eq!((pool.stats().open, pool.stats().idle), (0, 0));
+        });
+        assert_eq!(peer.join().unwrap(), b"good bye");
     }
 }
