@@ -253,6 +253,11 @@ impl<'a> Item<'a> {
         self.value.get_ref().as_str()
     }
 
+    /// Whether the value is a table.
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::Table(_))
+    }
+
     /// The value, if it is an array.
     fn as_array(&self) -> Option<&'a [Spanned<DeValue<'a>>]> {
         match self.value.get_ref() {

@@ -15,7 +15,7 @@ const MOST_SECRET_BYTES: u64 = 64 * 1024;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FileSet {
     main: PathBuf,
-    /// Included by name.
+    /// Included by name, or the file of hosts.
     names: BTreeSet<PathBuf>,
     /// Included by pattern.
     patterns: BTreeSet<String>,

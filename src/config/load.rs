@@ -7,6 +7,7 @@
 use super::compile;
 use super::fields::{Desk, File, Item, Table};
 use super::files::{Disk, FileSet, is_pattern, resolve};
+use super::hosts::Hosts;
 use super::problem::{Problem, Problems, Severity};
 use super::routes::{self, Context, Rules, Shared};
 use super::secret::{SecretReader, Secrets};
@@ -285,6 +286,7 @@ impl Reader<'_> {
     /// What all files mean together.
     fn meaning(&mut self, mut root: Table<'_>, mut included: Vec<Table<'_>>) -> Option<Parts> {
         let listeners = process::listeners(&mut root, &mut self.desk);
+        let hosts = self.hosts(listeners.hosts);
         let log = process::log(&mut root, &mut self.desk);
         let keys = process::keys(&mut root, &self.folder, &mut self.desk);
         let management = process::management(&mut root, &mut self.desk);
@@ -299,7 +301,13 @@ impl Reader<'_> {
                 files: &mut self.files,
                 read: BTreeMap::new(),
             };
-            let found = upstreams::upstreams(&mut root, timeouts, &mut secrets, &mut self.desk);
+            let found = upstreams::upstreams(
+                &mut root,
+                timeouts,
+                &keys.settings.header,
+                &mut secrets,
+                &mut self.desk,
+            );
             for (path, print) in secrets.read {
                 note(&mut self.mark, &path, print.as_ref().map(|p| &p[..]));
             }
@@ -385,6 +393,7 @@ impl Reader<'_> {
                 limits,
                 cors,
                 upstreams: upstreams.settings,
+                hosts: Arc::new(hosts),
                 policy,
                 authority,
                 default_scope,
@@ -393,6 +402,30 @@ impl Reader<'_> {
             expectations,
             store: keys.store_place,
             secret: keys.secret_place,
+        })
+    }
+
+    /// Reads the file that `[server] hosts` names.
+    fn hosts(&mut self, field: Option<Item<'_>>) -> Hosts {
+        let named = field.and_then(|field| {
+            let name = field.text(&mut self.desk, "the name of a file")?;
+            Some((resolve(&self.folder, name), field))
+        });
+        let Some((path, field)) = named else {
+            return Hosts::default();
+        };
+        self.files.add_name(path.clone());
+        let bytes = self.disk.read(&path);
+        note(&mut self.mark, &path, bytes.as_deref().ok());
+        let name = &field.name;
+        let hosts = match bytes.and_then(source::decode) {
+            Ok(text) => Hosts::parse(&text).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        hosts.unwrap_or_else(|error| {
+            let message = format!("`{name}`: {}: {error}", path.display());
+            field.wrong(&mut self.desk, message);
+            Hosts::default()
         })
     }
 

@@ -13,10 +13,12 @@
 //! The main file holds the tables of the process, and may hold those of the policy too (a small set-up is one file);
 //! an included file holds only those of the policy, and includes nothing itself.
 
+mod balancing;
 mod compile;
 mod fields;
 mod files;
 mod hints;
+mod hosts;
 mod live;
 #[cfg(test)]
 mod live_tests;
@@ -36,14 +38,16 @@ mod upstreams;
 mod value;
 
 pub use files::{FileSet, Look};
+pub use hosts::Hosts;
 pub use live::{Live, ReloadStatus};
 pub use load::{Loaded, Spot, load, load_keys, load_texts};
 pub use problem::{Problem, Problems, Severity};
 pub use secret::Secrets;
 pub use settings::{
-    AccessLog, AdminSettings, Cold, Cors, CorsOrigins, FailedAuth, HostRule, Hot, KeySettings,
-    Limits, ListenAddress, LogFormat, LogLevel, LogSettings, Network, Scheme, Snapshot, Timeouts,
-    Underscores, UpstreamServer, UpstreamSettings,
+    AccessLog, AdminSettings, Balance, Balancing, Cold, Cors, CorsOrigins, Eject, FailedAuth,
+    HealthCheck, HostRule, Hot, KeySettings, Limits, ListenAddress, LogFormat, LogLevel,
+    LogSettings, Network, Queue, Scheme, Snapshot, StatusRange, Timeouts, Underscores,
+    UpstreamServer, UpstreamSettings,
 };
 pub use source::Excerpt;
 

@@ -29,21 +29,24 @@ const CORS_HEADERS: [&str; 9] = [
 ];
 
 /// `[server]` and `[admin]` together, since their addresses must differ.
-pub(super) struct Listeners {
+pub(super) struct Listeners<'a> {
     pub(super) listen: Vec<ListenAddress>,
     pub(super) workers: NonZeroUsize,
     pub(super) dumpable: bool,
     pub(super) trusted_proxies: Vec<Network>,
     pub(super) underscores: Underscores,
     pub(super) admin: AdminSettings,
+    /// Where the file of hosts is named. It is hot, and so is its name.
+    pub(super) hosts: Option<Item<'a>>,
 }
 
-pub(super) fn listeners(root: &mut Table<'_>, desk: &mut Desk) -> Listeners {
+pub(super) fn listeners<'a>(root: &mut Table<'a>, desk: &mut Desk) -> Listeners<'a> {
     let mut listen = Vec::<(ListenAddress, Option<Place>)>::new();
     let mut workers = None;
     let mut dumpable = None;
     let mut trusted_proxies = Vec::new();
     let mut underscores = None;
+    let mut hosts = None;
     if let Some(mut table) = table(root, "server", desk) {
         const ADDRESSES: &str = "a list of addresses such as [\"127.0.0.1:8080\"]";
         if let Some(field) = table.field("listen") {
@@ -74,6 +77,7 @@ pub(super) fn listeners(root: &mut Table<'_>, desk: &mut Desk) -> Listeners {
                 &[("refuse", Underscores::Refuse), ("drop", Underscores::Drop)],
             )
         });
+        hosts = table.field("hosts");
         if let Some(tls) = table.field("tls") {
             tls.hide();
             desk.error(
@@ -109,6 +113,7 @@ pub(super) fn listeners(root: &mut Table<'_>, desk: &mut Desk) -> Listeners {
         trusted_proxies,
         underscores: underscores.unwrap_or_default(),
         admin: AdminSettings { listen: admin },
+        hosts,
     }
 }
 

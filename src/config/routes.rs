@@ -4,6 +4,7 @@
 //! hold for all files: [`shared`] gathers those, [`file_routes`] then reads the routes with them at hand. A route that
 //! is faulty is left out, so that the policy of the others can still be judged.
 
+use super::balancing;
 use super::fields::{Desk, Item, Table, nearest};
 use super::problem::Problem;
 use super::process::{path_start, route_method, size, time};
@@ -12,7 +13,8 @@ use super::upstreams::Upstreams;
 use super::value::Unreadable;
 use crate::key::{ScopeError, ScopeName, Scopes};
 use crate::policy::{
-    AccessSpec, Exceptions, Expectation, HostPattern, Methods, Place, RouteSettings, RouteSpec, Who,
+    AccessSpec, Exceptions, Expectation, HostPattern, Methods, Place, Retries, RouteSettings,
+    RouteSpec, Who,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,6 +45,7 @@ struct Defaults {
     upstream: Option<(String, Place)>,
     body_bytes: Option<u64>,
     timeouts: RouteTimeouts,
+    retries: Option<Retries>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -130,7 +133,7 @@ fn scope_names(items: &[Item<'_>], desk: &mut Desk) -> Vec<(ScopeName, Place)> {
 }
 
 fn defaults(mut table: Table<'_>, into: &mut Shared, desk: &mut Desk) {
-    for name in ["upstream", "body_bytes", "timeouts"] {
+    for name in ["upstream", "body_bytes", "timeouts", "retries"] {
         let Some(field) = table.field(name) else {
             continue;
         };
@@ -151,6 +154,7 @@ fn defaults(mut table: Table<'_>, into: &mut Shared, desk: &mut Desk) {
                 into.defaults.upstream = upstream.map(|u| (u.to_owned(), field.place()));
             }
             "body_bytes" => into.defaults.body_bytes = body_bytes(&mut table, desk),
+            "retries" => into.defaults.retries = balancing::retries(&mut table, desk),
             _ => {
                 if let Some(timeouts) = field.table(desk) {
                     into.defaults.timeouts = route_timeouts(timeouts, desk);
@@ -165,7 +169,7 @@ fn defaults(mut table: Table<'_>, into: &mut Shared, desk: &mut Desk) {
             "there is no default for who may call: each route says it",
         );
     }
-    table.not_yet(desk, &["retries", "rate", "headers", "cors"]);
+    table.not_yet(desk, &["rate", "headers", "cors"]);
     table.finish(desk);
 }
 
@@ -400,7 +404,7 @@ fn route(
         );
         field.wrong(desk, message);
     }
-    table.not_yet(desk, &["retries", "rate", "headers", "cors"]);
+    table.not_yet(desk, &["rate", "headers", "cors"]);
     // An unknown field may be a misspelt part of the shape.
     let before = desk.problems.len();
     table.finish(desk);
@@ -588,6 +592,7 @@ fn settings(table: &mut Table<'_>, defaults: &Defaults, desk: &mut Desk) -> Rout
         .map(|t| route_timeouts(t, desk))
         .unwrap_or_default();
     let general = defaults.timeouts;
+    let retries = balancing::retries(table, desk);
     RouteSettings {
         strip_prefix,
         add_prefix,
@@ -596,6 +601,7 @@ fn settings(table: &mut Table<'_>, defaults: &Defaults, desk: &mut Desk) -> Rout
         response: own.response.or(general.response),
         body: own.body.or(general.body),
         stream: own.stream.or(general.stream),
+        retries: retries.or_else(|| defaults.retries.clone()),
     }
 }
 

@@ -3,10 +3,11 @@
 //! [`Cold`] is kept until a restart; [`Hot`] is in force as soon as it was read whole and compiled. A [`Snapshot`] is
 //! one generation of what is hot; a request works with exactly one.
 
+use super::hosts::Hosts;
 use crate::clock::Timestamp;
 pub use crate::http::UnderscoreRule as Underscores;
 use crate::key::{Authority, Reveal};
-use crate::policy::Policy;
+use crate::policy::{Policy, Retries};
 use http::{HeaderName, HeaderValue};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -104,6 +105,8 @@ pub struct Hot {
     pub cors: Option<Cors>,
     /// By position: `policy::Target::Upstream` holds an index into this.
     pub upstreams: Vec<Arc<UpstreamSettings>>,
+    /// `[server] hosts`: addresses of upstreams' names that are asked of nobody else.
+    pub hosts: Arc<Hosts>,
     /// The routes, management paths included, and the scopes.
     pub policy: Policy,
     /// Which keys may manage which.
@@ -249,6 +252,8 @@ pub struct UpstreamSettings {
     pub set: Vec<(HeaderName, HeaderValue)>,
     /// The general timeouts with this upstream's own laid over them.
     pub timeouts: Timeouts,
+    /// Which of its servers a request goes to, and what happens when they fail.
+    pub balancing: Balancing,
 }
 
 /// A server of an upstream: `http://host:port`, `https://host:port`.
@@ -262,6 +267,8 @@ pub struct UpstreamServer {
     pub port: u16,
     /// As a `Host` header has it: the port only where it is not the scheme's own.
     pub authority: HeaderValue,
+    /// How many times as much it takes as a server of weight 1; from 1 to 1000.
+    pub weight: u16,
 }
 
 /// What is spoken with a server.
@@ -281,6 +288,112 @@ impl Scheme {
         match self {
             Scheme::Http | Scheme::H2c => 80,
             Scheme::Https => 443,
+        }
+    }
+}
+
+/// Which of an upstream's servers a request goes to, and what happens when they fail.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Balancing {
+    pub balance: Balance,
+    /// How often names are resolved again.
+    pub resolve: Duration,
+    /// `None`: servers are not asked how they are.
+    pub health: Option<HealthCheck>,
+    /// `None`: no server is left out for what its answers were.
+    pub eject: Option<Eject>,
+    /// Over how long a server that is back comes to its full share; `None`: at once.
+    pub slow_start: Option<Duration>,
+    /// Most requests at one time at each address of a server, all workers together; `None`: no limit.
+    pub connections: Option<u32>,
+    /// Where requests wait when all servers have as many as they may.
+    pub queue: Queue,
+    /// Of routes that say nothing of it.
+    pub retries: Option<Retries>,
+}
+
+impl Default for Balancing {
+    fn default() -> Self {
+        Balancing {
+            balance: Balance::LeastLoaded,
+            resolve: Duration::from_secs(30),
+            health: None,
+            eject: None,
+            slow_start: None,
+            connections: None,
+            queue: Queue::default(),
+            retries: None,
+        }
+    }
+}
+
+/// How a server is chosen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Balance {
+    /// Of two drawn by weight, the one with fewer requests in flight for its weight.
+    LeastLoaded,
+    /// In turn, by weight, evenly spread.
+    RoundRobin,
+    /// The same one for the same key.
+    HashKey,
+    /// The same one for the same value of this header.
+    HashHeader(HeaderName),
+}
+
+/// `health`: how servers are asked how they are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HealthCheck {
+    pub path: http::uri::PathAndQuery,
+    /// From one check to the next.
+    pub interval: Duration,
+    /// For one check, from connecting to the head of the answer.
+    pub timeout: Duration,
+    /// How many checks in a row must succeed before a server is used again.
+    pub healthy: u32,
+    /// How many must fail before it is not used any more.
+    pub unhealthy: u32,
+    /// What a healthy server answers.
+    pub status: Vec<StatusRange>,
+}
+
+/// `eject`: when a server is left out for its failures.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Eject {
+    /// How many failures in a row it takes.
+    pub failures: u32,
+    /// How long it is left out the first time; twice as long each time that it fails again when it is back.
+    pub lasts: Duration,
+    /// Which answers count as failures.
+    pub status: Vec<StatusRange>,
+}
+
+/// Statuses from the first to the last, both included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StatusRange {
+    pub first: u16,
+    pub last: u16,
+}
+
+impl StatusRange {
+    /// Whether one of these has this status.
+    pub fn any(ranges: &[StatusRange], status: http::StatusCode) -> bool {
+        let status = status.as_u16();
+        ranges.iter().any(|r| (r.first..=r.last).contains(&status))
+    }
+}
+
+/// `queue`: how many may wait for a server, and how long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Queue {
+    pub size: usize,
+    pub timeout: Duration,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Queue {
+            size: 100,
+            timeout: Duration::from_secs(1),
         }
     }
 }

@@ -386,7 +386,7 @@ fn one_bad_route_hides_no_other() {
                 "5:12: there is no upstream `caht`; did you mean `chat`?",
                 "7:8: `routes.path`: expected a path that begins with `/`",
                 "9:1: `routes.rate` is not supported yet",
-                "10:1: `routes.retries` is not supported yet",
+                "10:11: `routes.retries` is a whole number; expected a table",
             ],
         ),
         (
@@ -758,4 +758,139 @@ fn nonsense_without_end_gets_an_answer_with_an_end() {
     assert_eq!(problems.0.len(), 1001);
     let last = &problems.0[1000].message;
     assert!(last.contains("more problems"), "{last}");
+}
+
+#[test]
+fn balancing_says_what_is_wrong() {
+    let a = "[upstreams.a]\nservers = \"http://a\"\n";
+    for (text, expected) in [
+        (
+            "servers = [{ url = \"http://b\", weight = 0 }, { weight = 2 }, { url = \"ftp://b\", wieght = 1 }]",
+            &[
+                "1:41: `upstreams.b.servers.weight` is out of bounds; expected a whole number from 1 to 1000",
+                "1:46: a server needs `url`: expected one such as \"http://127.0.0.1:9000\"",
+                "1:70: `upstreams.b.servers.url`: expected a server such as \"http://127.0.0.1:9000\"",
+                "1:81: unknown field `wieght` in `upstreams.b.servers`; did you mean `weight`?",
+            ][..],
+        ),
+        (
+            "balance = \"random\"",
+            &[
+                "1:11: `upstreams.b.balance`: expected \"least-loaded\", \"round-robin\", \"hash:key\" or \"hash:header NAME\"",
+            ],
+        ),
+        (
+            "balance = \"hash:header apikey\"",
+            &[
+                "1:11: `upstreams.b.balance`: the header that carries the key has `hash:key`, which goes by the key's id",
+            ],
+        ),
+        (
+            "health = { interval = \"1s\", status = \"7xx\" }",
+            &[
+                "1:10: `health` needs `path`: expected one such as \"/healthz\"",
+                "1:38: `upstreams.b.health.status`: expected a status from 100 to 599, or a class such as \"5xx\"",
+            ],
+        ),
+        (
+            "eject = { failures = 0, status = [200, 503] }\nslow_start = \"0s\"",
+            &[
+                "1:22: `upstreams.b.eject.failures` is out of bounds; expected a whole number from 1 to 100000",
+                "1:35: `upstreams.b.eject.status` is out of bounds; expected a whole number from 400 to 599",
+                "2:14: `upstreams.b.slow_start`: expected a duration of more than nothing",
+            ],
+        ),
+        (
+            "queue = { size = 5 }",
+            &[
+                "1:1: `queue` is for those that wait where `connections` is reached: expected `connections` beside it",
+            ],
+        ),
+        (
+            "retries = { attempts = 0, on = [\"timeout\"], budget = 20 }",
+            &[
+                "1:24: `upstreams.b.retries.attempts` is out of bounds; expected a whole number from 1 to 10",
+                "1:33: `upstreams.b.retries.on`: expected \"connect\", \"reset\", or a status that another attempt may better: 429, 500 to 599",
+                "1:54: `upstreams.b.retries.budget` is a whole number; expected a share of requests such as \"20%\"",
+            ],
+        ),
+    ] {
+        let servers = if text.starts_with("servers") {
+            ""
+        } else {
+            "servers = \"http://b\"\n"
+        };
+        let before = format!("{a}[upstreams.b]\n{servers}");
+        let lines = before.lines().count();
+        let found: Vec<String> = match load_texts(&format!("{before}{text}\n{GOOD}"), &[]) {
+            Ok(loaded) => loaded.warnings,
+            Err(problems) => problems.0,
+        }
+        .into_iter()
+        .map(|mut problem| {
+            problem.place.line = problem.place.line.wrapping_sub(lines);
+            line(&problem)
+        })
+        .collect();
+        assert_eq!(found, expected, "{text}");
+    }
+}
+
+#[test]
+fn balancing_means_what_it_says() {
+    let text = GOOD.replace(
+        "servers = [\"http://127.0.0.1:9000\"]",
+        r#"servers = ["http://a", { url = "http://b:81", weight = 3 }]
+balance = "hash:header X-Room"
+resolve = "10s"
+health = { path = "/healthz?deep=1", unhealthy = 1, status = [204, "3xx"] }
+eject = { failures = 2, for = "1m" }
+slow_start = "30s"
+connections = 8
+queue = { size = 3 }
+retries = { attempts = 3, on = ["reset", "503"], budget = "10%" }"#,
+    );
+    let text = format!("{text}retries = {{ attempts = 1 }}\n");
+    let loaded = load_texts(&text, &[]).map_err(|p| p.to_string()).unwrap();
+    let upstream = &loaded.hot.upstreams[0];
+    let weights: Vec<u16> = upstream.servers.iter().map(|s| s.weight).collect();
+    assert_eq!(weights, [1, 3]);
+    let seconds = Duration::from_secs;
+    let range = |first, last| StatusRange { first, last };
+    let expected = Balancing {
+        balance: Balance::HashHeader(http::HeaderName::from_static("x-room")),
+        resolve: seconds(10),
+        health: Some(HealthCheck {
+            path: http::uri::PathAndQuery::from_static("/healthz?deep=1"),
+            interval: seconds(5),
+            timeout: seconds(2),
+            healthy: 2,
+            unhealthy: 1,
+            status: vec![range(204, 204), range(300, 399)],
+        }),
+        eject: Some(Eject {
+            failures: 2,
+            lasts: seconds(60),
+            status: vec![range(502, 504)],
+        }),
+        slow_start: Some(seconds(30)),
+        connections: Some(8),
+        queue: Queue {
+            size: 3,
+            timeout: seconds(1),
+        },
+        retries: Some(crate::policy::Retries {
+            attempts: 3,
+            on: crate::policy::RetryOn {
+                connect: false,
+                reset: true,
+                status: vec![503],
+            },
+            budget_percent: 10,
+        }),
+    };
+    assert_eq!(upstream.balancing, expected);
+    let route = loaded.hot.policy.routes().last().unwrap();
+    let of_route = route.settings.retries.as_ref().map(|r| r.attempts);
+    assert_eq!(of_route, Some(1));
 }

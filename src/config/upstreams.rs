@@ -1,10 +1,11 @@
 //! `[upstreams.NAME]`: where permitted requests go, and with which credential of our own.
 
+use super::balancing;
 use super::fields::{Desk, Item, Table};
 use super::problem::Problem;
 use super::process::{is_framing, time};
 use super::secret::SecretReader;
-use super::settings::{HostRule, Timeouts, UpstreamSettings};
+use super::settings::{Balancing, HostRule, Timeouts, UpstreamSettings};
 use super::value;
 use crate::policy::Place;
 use http::{HeaderName, HeaderValue};
@@ -33,6 +34,7 @@ impl Upstreams {
 pub(super) fn upstreams(
     root: &mut Table<'_>,
     general: Timeouts,
+    key_header: &HeaderName,
     secrets: &mut SecretReader<'_>,
     desk: &mut Desk,
 ) -> Upstreams {
@@ -52,9 +54,9 @@ pub(super) fn upstreams(
             );
         }
         found.places.push(item.key_place());
-        found
-            .settings
-            .push(Arc::new(upstream(name, &item, general, secrets, desk)));
+        found.settings.push(Arc::new(upstream(
+            name, &item, general, key_header, secrets, desk,
+        )));
     }
     found
 }
@@ -63,6 +65,7 @@ fn upstream(
     name: &str,
     item: &Item<'_>,
     general: Timeouts,
+    key_header: &HeaderName,
     secrets: &mut SecretReader<'_>,
     desk: &mut Desk,
 ) -> UpstreamSettings {
@@ -72,6 +75,7 @@ fn upstream(
         host: HostRule::Upstream,
         set: Vec::new(),
         timeouts: general,
+        balancing: Balancing::default(),
     };
     let Some(mut table) = item.table(desk) else {
         item.hide();
@@ -88,12 +92,7 @@ fn upstream(
                 );
             }
             for item in items.unwrap_or_default() {
-                if item.as_text().is_some_and(|t| t.contains('@')) {
-                    item.hide();
-                }
-                found
-                    .servers
-                    .extend(item.parse(desk, "a server", value::server));
+                found.servers.extend(balancing::server(&item, desk));
             }
         }
         None => table.missing(
@@ -115,6 +114,7 @@ fn upstream(
             }
         }
     }
+    found.balancing = balancing::balancing(&mut table, key_header, desk);
     if let Some(mut timeouts) = table.field("timeouts").and_then(|f| f.table(desk)) {
         let t = &mut found.timeouts;
         for (name, place) in [

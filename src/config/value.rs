@@ -235,6 +235,7 @@ fn any_server(text: &str) -> Result<UpstreamServer, Unreadable> {
             host: host.into_boxed_str(),
             port,
             authority,
+            weight: 1,
         }),
         Err(_) => unreadable(EXPECTED),
     }
@@ -292,7 +293,7 @@ pub(super) fn origin(text: &str) -> Result<HeaderValue, Unreadable> {
     }
 }
 
-fn is_host_name(text: &str) -> bool {
+pub(super) fn is_host_name(text: &str) -> bool {
     let label_is_fine = |label: &str| {
         (1..=63).contains(&label.len())
             && label

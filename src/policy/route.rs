@@ -120,6 +120,44 @@ pub struct RouteSettings {
     pub body: Option<Duration>,
     /// Time of an open stream without a byte.
     pub stream: Option<Duration>,
+    /// When a request is sent again.
+    pub retries: Option<Retries>,
+}
+
+/// `retries`: when a request is sent again, and how often. Only ever one that is idempotent, has no body, and of whose
+/// answer nothing was passed on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Retries {
+    /// How often a request is sent in all, the first time included.
+    pub attempts: u8,
+    pub on: RetryOn,
+    /// How many requests of a hundred may be sent again, in the long run.
+    pub budget_percent: u32,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Retries {
+            attempts: 2,
+            on: RetryOn {
+                connect: true,
+                reset: true,
+                status: Vec::new(),
+            },
+            budget_percent: 20,
+        }
+    }
+}
+
+/// After what a request is sent again.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RetryOn {
+    /// There was no connection: nothing was sent, so any request goes to the next server, and it is no attempt.
+    pub connect: bool,
+    /// The connection ended before an answer.
+    pub reset: bool,
+    /// The answer had one of these statuses.
+    pub status: Vec<u16>,
 }
 
 /// Where something is written.

@@ -334,6 +334,7 @@ mod tests {
             host: "127.0.0.1".into(),
             port,
             authority: http::HeaderValue::from_static("localhost"),
+            weight: 1,
         };
         ServerPool::new(server, None, Sweeper::new(Instant::now()))
     }
