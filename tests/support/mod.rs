@@ -6,8 +6,11 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+pub mod fault_proxy;
+pub mod process;
 pub mod scripted;
 pub mod trial;
+pub mod wire;
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};

@@ -1,0 +1,54 @@
+//! What a gateway uses, seen from outside, and what it says of itself in numbers.
+
+use super::Gateway;
+
+impl Gateway {
+    /// Its anonymous memory, in KiB.
+    pub fn anonymous_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("the process lives");
+        let line = status.lines().find(|l| l.starts_with("RssAnon:"));
+        line.and_then(|l| l.split_whitespace().nth(1)?.parse().ok())
+            .expect("a number of KiB")
+    }
+
+    /// How many descriptors it has open; `None` to who may not look into every process, unless the gateway runs with
+    /// `dumpable = true`.
+    pub fn descriptors(&self) -> Option<usize> {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        folder.map(Iterator::count).ok()
+    }
+
+    /// The sum of a metric over all its labels; 0 where it is not there.
+    pub fn metric(&self, name: &str) -> u64 {
+        let page = self.admin("/metrics").text();
+        page.lines()
+            .filter(|line| {
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with([' ', '{']))
+            })
+            .map(|line| {
+                let value = line.rsplit(' ').next().and_then(|v| v.parse::<f64>().ok());
+                value.expect("a number") as u64
+            })
+            .sum()
+    }
+
+    /// Waits until a metric has this value.
+    pub fn wait_for_metric(&self, name: &str, value: u64) {
+        self.eventually(|| self.metric(name), |found| *found == value);
+    }
+
+    /// How often each request was sent to an upstream, by the lines of the access log so far: its id and that number.
+    pub fn attempts(&self) -> Vec<(String, u64)> {
+        let log = self.log();
+        let lines = log.lines().filter(|l| l.contains("keygate::access"));
+        lines
+            .filter_map(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                let attempts = line["attempts"].as_u64()?;
+                Some((line["id"].as_str()?.to_owned(), attempts))
+            })
+            .collect()
+    }
+}
