@@ -104,6 +104,13 @@ pub(super) async fn render(state: &State) -> String {
     );
 
     page.one(
+        "keygate_rate_buckets",
+        "gauge",
+        "Buckets of rates remembered: one for a key and a route, until it is full again.",
+        state.server.rate_buckets(),
+    );
+
+    page.one(
         "keygate_connections",
         "gauge",
         "Client connections open.",

@@ -254,10 +254,6 @@ impl<'a> Item<'a> {
     }
 
     /// Whether the value is a table.
-    pub(super) fn is_table(&self) -> bool {
-        matches!(self.value.get_ref(), DeValue::Table(_))
-    }
-
     /// The value, if it is an array.
     fn as_array(&self) -> Option<&'a [Spanned<DeValue<'a>>]> {
         match self.value.get_ref() {
@@ -330,6 +326,15 @@ impl<'a> Item<'a> {
             self.mistyped(desk, "true or false");
         }
         value
+    }
+
+    /// Whether the value is `false`, by which a field is switched off; no complaint if it is not.
+    pub(super) fn is_false(&self) -> bool {
+        self.value.get_ref().as_bool() == Some(false)
+    }
+
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::Table(_))
     }
 
     /// A whole number, if the value is one: `Err` when it is negative or too large for 64 bits.

@@ -13,6 +13,7 @@
 //! The main file holds the tables of the process, and may hold those of the policy too (a small set-up is one file);
 //! an included file holds only those of the policy, and includes nothing itself.
 
+mod allowance;
 mod balancing;
 mod compile;
 mod fields;
@@ -44,10 +45,9 @@ pub use load::{Loaded, Spot, load, load_keys, load_texts};
 pub use problem::{Problem, Problems, Severity};
 pub use secret::Secrets;
 pub use settings::{
-    AccessLog, AdminSettings, Balance, Balancing, Cold, Cors, CorsOrigins, Eject, FailedAuth,
-    HealthCheck, HostRule, Hot, KeySettings, Limits, ListenAddress, LogFormat, LogLevel,
-    LogSettings, Network, Queue, Scheme, Snapshot, StatusRange, Timeouts, Underscores,
-    UpstreamServer, UpstreamSettings,
+    AccessLog, AdminSettings, Balance, Balancing, Cold, Cors, CorsOrigins, Eject, HealthCheck,
+    HostRule, Hot, KeySettings, Limits, ListenAddress, LogFormat, LogLevel, LogSettings, Network,
+    Queue, Scheme, Snapshot, StatusRange, Timeouts, Underscores, UpstreamServer, UpstreamSettings,
 };
 pub use source::Excerpt;
 

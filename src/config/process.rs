@@ -3,12 +3,13 @@
 //! Each reader takes the table if it is there and answers with meaning; what is absent or faulty has its default, and
 //! the fault is on the desk.
 
+use super::allowance::{self, Own};
 use super::fields::{Desk, Item, Table};
 use super::problem::Problem;
 use super::settings::*;
 use super::value::{self, Unreadable};
 use crate::key::{Reveal, ScopeName};
-use crate::policy::Place;
+use crate::policy::{Place, Rate};
 use http::{HeaderName, HeaderValue, Method};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -461,10 +462,11 @@ pub(super) fn limits(root: &mut Table<'_>, desk: &mut Desk) -> Limits {
         headers: 100,
         target_bytes: 8 << 10,
         body_bytes: 128 << 20,
-        failed_auth: FailedAuth {
+        failed_auth: Rate {
             interval: Duration::from_millis(10),
             burst: 1000,
         },
+        streams_per_key: None,
     };
     let Some(mut table) = table(root, "limits", desk) else {
         return limits;
@@ -488,11 +490,11 @@ pub(super) fn limits(root: &mut Table<'_>, desk: &mut Desk) -> Limits {
         limits.body_bytes = n;
     }
     if let Some(mut table) = table.field("failed_auth").and_then(|f| f.table(desk)) {
-        if let Some(interval) = table
+        if let Some(rate) = table
             .field("rate")
-            .and_then(|f| f.parse(desk, "a rate such as \"100/s\"", value::rate))
+            .and_then(|f| f.parse(desk, allowance::RATE, value::rate))
         {
-            limits.failed_auth.interval = interval;
+            limits.failed_auth.interval = rate.interval;
         }
         if let Some(burst) = table
             .field("burst")
@@ -501,6 +503,9 @@ pub(super) fn limits(root: &mut Table<'_>, desk: &mut Desk) -> Limits {
             limits.failed_auth.burst = u32::try_from(burst).unwrap_or(u32::MAX);
         }
         table.finish(desk);
+    }
+    if let Some(Own::Is(streams)) = allowance::streams(&mut table, "streams_per_key", desk) {
+        limits.streams_per_key = Some(streams);
     }
     table.finish(desk);
     limits

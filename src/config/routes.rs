@@ -4,6 +4,7 @@
 //! hold for all files: [`shared`] gathers those, [`file_routes`] then reads the routes with them at hand. A route that
 //! is faulty is left out, so that the policy of the others can still be judged.
 
+use super::allowance::{self, Own};
 use super::balancing;
 use super::fields::{Desk, Item, Table, nearest};
 use super::problem::Problem;
@@ -13,7 +14,7 @@ use super::upstreams::Upstreams;
 use super::value::Unreadable;
 use crate::key::{ScopeError, ScopeName, Scopes};
 use crate::policy::{
-    AccessSpec, Exceptions, Expectation, HostPattern, Methods, Place, Retries, RouteSettings,
+    AccessSpec, Exceptions, Expectation, HostPattern, Methods, Place, Rate, Retries, RouteSettings,
     RouteSpec, Who,
 };
 use std::collections::BTreeMap;
@@ -46,6 +47,8 @@ struct Defaults {
     body_bytes: Option<u64>,
     timeouts: RouteTimeouts,
     retries: Option<Retries>,
+    rate: Option<Rate>,
+    streams: Option<u32>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -133,7 +136,14 @@ fn scope_names(items: &[Item<'_>], desk: &mut Desk) -> Vec<(ScopeName, Place)> {
 }
 
 fn defaults(mut table: Table<'_>, into: &mut Shared, desk: &mut Desk) {
-    for name in ["upstream", "body_bytes", "timeouts", "retries"] {
+    for name in [
+        "upstream",
+        "body_bytes",
+        "timeouts",
+        "retries",
+        "rate",
+        "streams",
+    ] {
         let Some(field) = table.field(name) else {
             continue;
         };
@@ -155,6 +165,11 @@ fn defaults(mut table: Table<'_>, into: &mut Shared, desk: &mut Desk) {
             }
             "body_bytes" => into.defaults.body_bytes = body_bytes(&mut table, desk),
             "retries" => into.defaults.retries = balancing::retries(&mut table, desk),
+            "rate" => into.defaults.rate = Own::over(allowance::rate(&mut table, desk), None),
+            "streams" => {
+                let streams = allowance::streams(&mut table, "streams", desk);
+                into.defaults.streams = Own::over(streams, None);
+            }
             _ => {
                 if let Some(timeouts) = field.table(desk) {
                     into.defaults.timeouts = route_timeouts(timeouts, desk);
@@ -169,7 +184,7 @@ fn defaults(mut table: Table<'_>, into: &mut Shared, desk: &mut Desk) {
             "there is no default for who may call: each route says it",
         );
     }
-    table.not_yet(desk, &["rate", "headers", "cors"]);
+    table.not_yet(desk, &["headers", "cors"]);
     table.finish(desk);
 }
 
@@ -393,7 +408,7 @@ fn route(
         .and_then(|f| f.parse(desk, "a name", route_name));
     let denied = matches!(access, Some(AccessSpec::Deny));
     let upstream = upstream(&mut table, denied, context, desk);
-    let settings = settings(&mut table, &context.shared.defaults, desk);
+    let settings = settings(&mut table, access.as_ref(), &context.shared.defaults, desk);
     if let (Some(paths), Some(prefix)) = (&paths, &settings.strip_prefix)
         && !paths.iter().any(|(path, _)| begins_with(path, prefix))
         && let Some(field) = table.field("strip_prefix")
@@ -404,7 +419,7 @@ fn route(
         );
         field.wrong(desk, message);
     }
-    table.not_yet(desk, &["rate", "headers", "cors"]);
+    table.not_yet(desk, &["headers", "cors"]);
     // An unknown field may be a misspelt part of the shape.
     let before = desk.problems.len();
     table.finish(desk);
@@ -578,7 +593,12 @@ fn exceptions(table: &mut Table<'_>, desk: &mut Desk) -> Exceptions {
     found
 }
 
-fn settings(table: &mut Table<'_>, defaults: &Defaults, desk: &mut Desk) -> RouteSettings {
+fn settings(
+    table: &mut Table<'_>,
+    access: Option<&AccessSpec>,
+    defaults: &Defaults,
+    desk: &mut Desk,
+) -> RouteSettings {
     let strip_prefix = table
         .field("strip_prefix")
         .and_then(|f| f.parse(desk, "a path", segments));
@@ -593,6 +613,25 @@ fn settings(table: &mut Table<'_>, defaults: &Defaults, desk: &mut Desk) -> Rout
         .unwrap_or_default();
     let general = defaults.timeouts;
     let retries = balancing::retries(table, desk);
+    let rate = allowance::rate(table, desk);
+    let streams = allowance::streams(table, "streams", desk);
+    let keyless = matches!(access, Some(AccessSpec::Public | AccessSpec::Deny));
+    for (name, is_set) in [
+        ("rate", matches!(rate, Some(Own::Is(_)))),
+        ("streams", matches!(streams, Some(Own::Is(_)))),
+    ] {
+        if keyless
+            && is_set
+            && let Some(field) = table.field(name)
+        {
+            let message = format!(
+                "`{name}` is counted by key, and this route asks for none; expected `scope` beside it"
+            );
+            desk.error(field.key_place(), message);
+        }
+    }
+    // A default is meant for the routes that it can hold for.
+    let counted = (!keyless).then_some(defaults);
     RouteSettings {
         strip_prefix,
         add_prefix,
@@ -602,6 +641,8 @@ fn settings(table: &mut Table<'_>, defaults: &Defaults, desk: &mut Desk) -> Rout
         body: own.body.or(general.body),
         stream: own.stream.or(general.stream),
         retries: retries.or_else(|| defaults.retries.clone()),
+        rate: Own::over(rate, counted.and_then(|d| d.rate)),
+        streams: Own::over(streams, counted.and_then(|d| d.streams)),
     }
 }
 

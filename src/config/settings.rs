@@ -7,7 +7,7 @@ use super::hosts::Hosts;
 use crate::clock::Timestamp;
 pub use crate::http::UnderscoreRule as Underscores;
 use crate::key::{Authority, Reveal};
-use crate::policy::{Policy, Retries};
+use crate::policy::{Policy, Rate, Retries};
 use http::{HeaderName, HeaderValue};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -200,16 +200,9 @@ pub struct Limits {
     /// Most bytes of a request's body.
     pub body_bytes: u64,
     /// How many failed authentications a client network may have.
-    pub failed_auth: FailedAuth,
-}
-
-/// How many failed authentications a client network has: `rate` a second in the long run, `burst` at once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FailedAuth {
-    /// Time that one failure costs (100/s: 10 ms).
-    pub interval: Duration,
-    /// How many may come at once; at least 1.
-    pub burst: u32,
+    pub failed_auth: Rate,
+    /// How many requests of one key may be open at once, over all routes to upstreams.
+    pub streams_per_key: Option<u32>,
 }
 
 /// `[cors]`.

@@ -377,15 +377,79 @@ fn routes_say_what_is_missing_wrong_and_not_supported() {
 }
 
 #[test]
+fn rates_and_streams_are_of_routes_that_ask_for_a_key() {
+    table_after(&[
+        (
+            "[[routes]]\npath = \"/a\"\nscope = \"authOnly\"\nrate = \"5/h\"\nstreams = 4\n[[routes]]\npath = \"/b\"\nscope = \"authOnly\"\nrate = { rate = \"5/m\", burst = 9 }\n[[routes]]\npath = \"/c\"\naccess = \"public\"\nrate = false\nstreams = false\n",
+            &[],
+        ),
+        (
+            "[[routes]]\npath = \"/a\"\naccess = \"public\"\nrate = \"5/h\"\nstreams = 4\n[[routes]]\npath = \"/b\"\naccess = \"deny\"\nrate = \"5/h\"\n",
+            &[
+                "4:1: `rate` is counted by key, and this route asks for none; expected `scope` beside it",
+                "5:1: `streams` is counted by key, and this route asks for none; expected `scope` beside it",
+                "9:1: `rate` is counted by key, and this route asks for none; expected `scope` beside it",
+            ],
+        ),
+        (
+            "[[routes]]\npath = \"/a\"\nscope = \"authOnly\"\nrate = { burst = 0, brst = 1 }\nstreams = 0\n[[routes]]\npath = \"/b\"\nscope = \"authOnly\"\nrate = 5\nstreams = true\n",
+            &[
+                "4:8: `routes.rate` needs `rate`: expected a rate such as \"100/s\"",
+                "4:18: `routes.rate.burst` is out of bounds; expected a whole number from 1 to 1000000000",
+                "4:21: unknown field `brst` in `routes.rate`; did you mean `burst`?",
+                "5:11: `routes.streams` is out of bounds; expected a whole number from 1 to 1000000",
+                "9:8: `routes.rate` is a whole number; expected a rate such as \"100/s\", or a table such as { rate = \"100/s\", burst = 200 }",
+                "10:11: `routes.streams` is true or false; expected a whole number from 1 to 1000000",
+            ],
+        ),
+    ]);
+    let of = |defaults: &str, route: &str| {
+        let text = GOOD.replace("[defaults]\n", &format!("[defaults]\n{defaults}\n"));
+        assert_ne!(text, GOOD);
+        let loaded =
+            load_texts(&format!("{text}[[routes]]\npath = \"/a\"\n{route}\n"), &[]).unwrap();
+        let route = loaded
+            .hot
+            .policy
+            .routes()
+            .iter()
+            .find(|r| &*r.template == "/a")
+            .unwrap()
+            .clone();
+        (route.settings.rate.map(|r| r.burst), route.settings.streams)
+    };
+    let defaults = "rate = \"7/h\"\nstreams = 3";
+    for (defaults, route, expected) in [
+        ("", "scope = \"authOnly\"", (None, None)),
+        (defaults, "scope = \"authOnly\"", (Some(7), Some(3))),
+        (
+            defaults,
+            "scope = \"authOnly\"\nrate = \"8/h\"\nstreams = 4",
+            (Some(8), Some(4)),
+        ),
+        (
+            defaults,
+            "scope = \"authOnly\"\nrate = false\nstreams = false",
+            (None, None),
+        ),
+        (defaults, "access = \"public\"", (None, None)),
+        (defaults, "access = \"deny\"", (None, None)),
+        ("rate = false", "scope = \"authOnly\"", (None, None)),
+    ] {
+        assert_eq!(of(defaults, route), expected, "{defaults} {route}");
+    }
+}
+
+#[test]
 fn one_bad_route_hides_no_other() {
     table_after(&[
         (
-            "[[routes]]\npath = \"/a\"\nscope = \"authOnly\"\nmethods = [\"get\"]\nupstream = \"caht\"\n[[routes]]\npath = \"b\"\nscope = \"autOnly\"\nrate = \"1/s\"\nretries = 3\n",
+            "[[routes]]\npath = \"/a\"\nscope = \"authOnly\"\nmethods = [\"get\"]\nupstream = \"caht\"\n[[routes]]\npath = \"b\"\nscope = \"autOnly\"\nrate = \"1/d\"\nretries = 3\n",
             &[
                 "4:12: `routes.methods`: methods are upper case; expected \"GET\"",
                 "5:12: there is no upstream `caht`; did you mean `chat`?",
                 "7:8: `routes.path`: expected a path that begins with `/`",
-                "9:1: `routes.rate` is not supported yet",
+                "9:8: `routes.rate`: expected a rate: a whole number per s, m or h, such as \"100/s\"",
                 "10:11: `routes.retries` is a whole number; expected a table",
             ],
         ),

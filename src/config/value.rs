@@ -1,6 +1,7 @@
 //! Texts as values: durations, sizes, rates, networks, addresses. Pure; each error is a sentence that says what was expected.
 
 use super::settings::{ListenAddress, Network, Scheme, UpstreamServer};
+use crate::policy::Rate;
 use http::HeaderValue;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -67,8 +68,8 @@ pub(super) fn size(text: &str) -> Result<u64, Unreadable> {
     }
 }
 
-/// `100/s`, `10/m`, `5/h`: the time between two.
-pub(super) fn rate(text: &str) -> Result<Duration, Unreadable> {
+/// `100/s`, `10/m`, `5/h`: the time between two, and as many at once as stand there.
+pub(super) fn rate(text: &str) -> Result<Rate, Unreadable> {
     const EXPECTED: &str = "expected a rate: a whole number per s, m or h, such as \"100/s\"";
     let Some((number, unit)) = text.split_once('/') else {
         return unreadable(EXPECTED);
@@ -81,7 +82,10 @@ pub(super) fn rate(text: &str) -> Result<Duration, Unreadable> {
     };
     match number.trim().parse::<u64>() {
         Ok(0) => unreadable("expected a rate of more than nothing"),
-        Ok(n) if n <= nanos => Ok(Duration::from_nanos(nanos / n)),
+        Ok(n) if n <= nanos => Ok(Rate {
+            interval: Duration::from_nanos(nanos / n),
+            burst: u32::try_from(n).unwrap_or(u32::MAX),
+        }),
         Ok(_) => unreadable("expected a rate of at most one in a nanosecond"),
         Err(_) => unreadable(EXPECTED),
     }
@@ -370,17 +374,22 @@ mod tests {
 
     #[test]
     fn rates() {
-        for (text, nanos) in [
-            ("100/s", Some(10_000_000)),
-            ("1/m", Some(60_000_000_000)),
-            ("60/h", Some(60_000_000_000)),
+        for (text, expected) in [
+            ("100/s", Some((10_000_000, 100))),
+            ("1/m", Some((60_000_000_000, 1))),
+            ("60/h", Some((60_000_000_000, 60))),
+            ("100000000000/h", Some((36, u32::MAX))),
             ("0/s", None),
             ("100", None),
             ("100/d", None),
             ("/s", None),
             ("9999999999/s", None),
         ] {
-            assert_eq!(rate(text).ok(), nanos.map(Duration::from_nanos), "{text}");
+            let expected = expected.map(|(nanos, burst)| Rate {
+                interval: Duration::from_nanos(nanos),
+                burst,
+            });
+            assert_eq!(rate(text).ok(), expected, "{text}");
         }
     }
 

@@ -93,6 +93,9 @@ impl Finish {
             Err(Reject::Preflight) => self.preflight(),
             Err(reject) => self.refuse(reject),
         };
+        if let Some(standing) = self.observation.standing() {
+            standing.write(response.headers_mut());
+        }
         response
             .headers_mut()
             .insert(REQUEST_ID, self.observation.id().header().clone());

@@ -1,8 +1,8 @@
 //! What the requests of one worker, and of one connection, share.
 
-use super::failures::Failures;
 use super::generation::Generation;
 use super::metrics::{Metrics, Report};
+use super::shared::Shared;
 use crate::config::{Cold, Snapshot};
 use crate::deadline::{Deadline, Sweeper, Wait};
 use crate::http::RequestIds;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 pub struct Context {
     pub(super) keys: Keys,
     pub(super) cold: Arc<Cold>,
-    pub(super) failures: Arc<Failures>,
+    pub(super) shared: Arc<Shared>,
     pub(super) metrics: RefCell<Metrics>,
     pub(super) ids: RefCell<RequestIds>,
     sweeper: Sweeper,
@@ -42,7 +42,7 @@ impl Context {
         cold: Arc<Cold>,
         keys: Keys,
         snapshots: Arc<ArcSwap<Snapshot>>,
-        failures: Arc<Failures>,
+        shared: Arc<Shared>,
         sweeper: Sweeper,
     ) -> Self {
         let mut upstreams = Upstreams::new(sweeper.clone());
@@ -53,7 +53,7 @@ impl Context {
         Context {
             keys,
             cold,
-            failures,
+            shared,
             metrics: RefCell::default(),
             ids: RefCell::default(),
             sweeper,

@@ -57,8 +57,8 @@ fn key_holder(exchange: &Exchange<Matched>) -> Result<Identity, Reject> {
 fn count_failure(exchange: &Exchange<Matched>, failure: Reject) -> Reject {
     let limit = exchange.generation.snapshot.hot.limits.failed_auth;
     let network = ClientNetwork::of(exchange.client.address);
-    let failures = &exchange.link.context.failures;
-    match failures.count(network, limit.interval, limit.burst, Instant::now()) {
+    let failures = &exchange.link.context.shared.failures;
+    match failures.count(network, limit, Instant::now()) {
         Ok(()) => failure,
         Err(over) => Reject::TooManyFailures(over),
     }

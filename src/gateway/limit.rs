@@ -1,10 +1,15 @@
 //! `Permitted` → `Cleared`: the last check before anything is done for the request.
+//!
+//! First the key's rate on this route, so that every answer from here on can say how it stands, also where one of the
+//! later limits refuses; then how many exchanges it has open; then what the body says of its length. A route without
+//! `rate` and `streams` takes no lock here.
 
 use super::permit::Allowed;
 use super::{Exchange, Reject};
 use crate::http::Admitted;
-use crate::policy::{Permitted, Target};
+use crate::policy::{Permitted, Route, Target};
 use http::header;
+use std::time::Instant;
 
 /// Most bytes of a management request's body.
 const MANAGEMENT_BODY_BYTES: u64 = 64 * 1024;
@@ -40,6 +45,7 @@ pub(super) fn limit(exchange: Exchange<Allowed>) -> Result<Exchange<Cleared>, Re
         Target::Management(_) => MANAGEMENT_BODY_BYTES,
         Target::Upstream(_) => route.settings.body_bytes.unwrap_or(hot.limits.body_bytes),
     };
+    allow(&exchange, route)?;
     let said = exchange
         .headers
         .get(header::CONTENT_LENGTH)
@@ -59,4 +65,39 @@ pub(super) fn limit(exchange: Exchange<Allowed>) -> Result<Exchange<Cleared>, Re
             })
         },
     )
+}
+
+/// What the key may still do on this route. Management routes have no limits of this kind.
+fn allow(exchange: &Exchange<Allowed>, route: &Route) -> Result<(), Reject> {
+    let (Some(principal), Target::Upstream(_)) =
+        (exchange.proof.permitted.principal(), route.target)
+    else {
+        return Ok(());
+    };
+    let key = principal.record().id;
+    let shared = &exchange.link.context.shared;
+    let observation = &exchange.observation;
+    if let Some(rate) = route.settings.rate {
+        match shared
+            .rates
+            .take((key, route.identity), rate, Instant::now())
+        {
+            Ok(standing) => observation.stands(standing),
+            Err(over) => {
+                observation.stands(over.standing);
+                return Err(Reject::RateLimited(over));
+            }
+        }
+    }
+    let in_all = exchange.generation.snapshot.hot.limits.streams_per_key;
+    for (most, of) in [
+        (route.settings.streams, Some(route.identity)),
+        (in_all, None),
+    ] {
+        if let Some(most) = most {
+            let seat = shared.open.enter(key, of, most);
+            observation.sits(seat.ok_or(Reject::TooManyStreams)?);
+        }
+    }
+    Ok(())
 }

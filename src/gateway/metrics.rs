@@ -31,6 +31,10 @@ pub enum Outcome {
     NoScope,
     /// No good key, from a network that had too many of these.
     TooManyFailures,
+    /// More requests of the key than the route's rate.
+    RateLimited,
+    /// More open exchanges of the key than its limit.
+    TooManyStreams,
     /// More body than the route's limit.
     BodyTooLarge,
     /// A body without progress for too long.
@@ -64,6 +68,8 @@ impl Outcome {
             Outcome::Denied => "denied",
             Outcome::NoScope => "no_scope",
             Outcome::TooManyFailures => "too_many_failures",
+            Outcome::RateLimited => "rate_limited",
+            Outcome::TooManyStreams => "too_many_streams",
             Outcome::BodyTooLarge => "body_too_large",
             Outcome::BodyTooSlow => "body_too_slow",
             Outcome::UpstreamUnavailable => "upstream_unavailable",

@@ -7,7 +7,7 @@
 //! route      the most specific route of this snapshot; says nothing yet
 //! identify   exactly one key → digest → key cache                                  401 429
 //! permit     what route found, then scopes                                         404 405 403 400
-//! limit      the body's size                                                       413
+//! limit      rate and open exchanges of the key, the body's size                   429 413
 //! dispatch   the management API, or the upstream                                   408 502 503 504
 //! ```
 //!
@@ -32,25 +32,28 @@ mod context;
 mod cors;
 mod dispatch;
 mod failures;
+mod gcra;
 mod generation;
 mod identify;
 mod limit;
 mod metrics;
 mod observe;
+mod open;
 mod permit;
 mod reject;
 mod route;
+mod shared;
 mod step;
 mod upgrade;
 
 pub use answer::causes;
 pub use body::ReplyBody;
 pub use context::{Context, Link};
-pub use failures::Failures;
 pub use limit::Cleared;
 pub use metrics::{BUCKETS_US, Histogram, Labels, Outcome, Report};
 pub use observe::Arrival;
 pub use reject::Reject;
+pub use shared::Shared;
 
 use self::generation::Generation;
 use self::observe::Observation;

@@ -4,8 +4,10 @@
 //! request's future when the client left before there was an answer. So nothing that happens to a request goes
 //! uncounted, and nothing has to remember to count.
 
+use super::gcra::Standing;
 use super::generation::{Generation, Remnant};
 use super::metrics::{Labels, NO_ROUTE, Outcome, method_label};
+use super::open::Seat;
 use super::upgrade::Wish;
 use super::{Exchange, Link};
 use crate::config::AccessLog;
@@ -36,6 +38,10 @@ pub struct Observation {
     /// No route, but the path is the management API's.
     unserved_management: Cell<bool>,
     key: Cell<Option<KeyId>>,
+    /// How the bucket of the key stands, on a route with a rate.
+    standing: Cell<Option<Standing>>,
+    /// Given back with the end of the exchange.
+    seats: RefCell<Vec<Seat>>,
     outcome: Cell<Outcome>,
     reason: Cell<Option<&'static str>>,
     status: Cell<u16>,
@@ -73,6 +79,8 @@ impl Observation {
             route: Cell::new(NO_ROUTE),
             unserved_management: Cell::new(false),
             key: Cell::new(None),
+            standing: Cell::new(None),
+            seats: RefCell::new(Vec::new()),
             // Until there is an answer, the end can only be that the client has gone.
             outcome: Cell::new(Outcome::ClientGone),
             reason: Cell::new(None),
@@ -122,6 +130,20 @@ impl Observation {
 
     pub(super) fn identified(&self, key: KeyId) {
         self.key.set(Some(key));
+    }
+
+    /// Notes how the bucket of the key stands: every answer from here on says it.
+    pub(super) fn stands(&self, standing: Standing) {
+        self.standing.set(Some(standing));
+    }
+
+    pub(super) fn standing(&self) -> Option<Standing> {
+        self.standing.get()
+    }
+
+    /// The exchange keeps this seat until it ends.
+    pub(super) fn sits(&self, seat: Seat) {
+        self.seats.borrow_mut().push(seat);
     }
 
     pub(super) fn refused(&self, outcome: Outcome, reason: &'static str) {

@@ -3,7 +3,7 @@
 //! Two voices: the log hears [`Reject::reason`], the client hears a fixed sentence. Every `match` here is exhaustive: a
 //! new reason stops the build until it has a status, a code and a sentence.
 
-use super::failures::Exceeded;
+use super::gcra::{self, Exceeded};
 use super::metrics::Outcome;
 use crate::http::error_body::{ErrorBody, ErrorCode};
 use crate::http::{AdmitError, HostError, TargetError};
@@ -12,7 +12,6 @@ use crate::management::ManagementError;
 use crate::policy::Refusal;
 use crate::proxy::ForwardError;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use std::time::Duration;
 
 /// Why a request goes no further.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +31,10 @@ pub enum Reject {
     TooManyFailures(Exceeded),
     #[error("the policy does not permit it")]
     Refused(#[from] Refusal),
+    #[error("the key makes more requests than the route's rate")]
+    RateLimited(Exceeded),
+    #[error("the key has as many exchanges open as it may")]
+    TooManyStreams,
     #[error("the body is larger than the limit")]
     BodyTooLarge,
     #[error("the upstream did not answer")]
@@ -61,6 +64,8 @@ impl Reject {
                 Refusal::AmbiguousTarget => Outcome::Invalid,
                 Refusal::ScopeLacking => Outcome::NoScope,
             },
+            Reject::RateLimited(_) => Outcome::RateLimited,
+            Reject::TooManyStreams => Outcome::TooManyStreams,
             Reject::BodyTooLarge => Outcome::BodyTooLarge,
             Reject::Forward(error) => match error {
                 ForwardError::Connect(_)
@@ -137,6 +142,8 @@ impl Reject {
                 Refusal::AmbiguousTarget => "target_exception",
                 Refusal::ScopeLacking => "scope",
             },
+            Reject::RateLimited(_) => "rate_limit",
+            Reject::TooManyStreams => "streams_limit",
             Reject::BodyTooLarge => "body_too_large",
             Reject::Forward(error) => match error {
                 ForwardError::Connect(_) => "upstream_connect",
@@ -202,6 +209,18 @@ impl Reject {
                     "The path could be read in more than one way.",
                 ),
             },
+            Reject::RateLimited(_) => (
+                S::TOO_MANY_REQUESTS,
+                C::TooManyRequests,
+                "Too many requests.",
+                "The API key has used up its rate for this route: wait for the time that Retry-After gives.",
+            ),
+            Reject::TooManyStreams => (
+                S::TOO_MANY_REQUESTS,
+                C::TooManyRequests,
+                "Too many requests at once.",
+                "The API key has as many requests and streams open as it may: let one end first.",
+            ),
             Reject::BodyTooLarge | Reject::Forward(ForwardError::BodyTooLarge) => (
                 S::PAYLOAD_TOO_LARGE,
                 C::BadRequest,
@@ -244,8 +263,6 @@ impl Reject {
 
     /// The headers that belong to this answer besides the body's.
     pub fn headers(&self, key_header: &str, headers: &mut HeaderMap) {
-        let seconds =
-            |d: Duration| HeaderValue::from(d.as_secs() + u64::from(d.subsec_nanos() > 0));
         match self {
             Reject::NoKey
             | Reject::SeveralKeys
@@ -258,11 +275,17 @@ impl Reject {
                 headers.insert(header::WWW_AUTHENTICATE, challenge);
             }
             Reject::TooManyFailures(over) => {
-                headers.insert(header::RETRY_AFTER, seconds(over.retry_after));
-                headers.insert("x-ratelimit-limit", HeaderValue::from(over.burst));
-                headers.insert("x-ratelimit-remaining", HeaderValue::from(0));
-                headers.insert("x-ratelimit-reset", seconds(over.reset_after));
+                headers.insert(header::RETRY_AFTER, gcra::seconds(over.retry_after));
+                over.standing.write(headers);
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            // How its bucket stands is said on every answer of such a route.
+            Reject::RateLimited(over) => {
+                headers.insert(header::RETRY_AFTER, gcra::seconds(over.retry_after));
+            }
+            // Nobody knows when one of them ends.
+            Reject::TooManyStreams => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Reject::Refused(Refusal::MethodNotAllowed { allow }) => {
                 headers.insert(header::ALLOW, allow.clone());

@@ -21,8 +21,8 @@ use super::problem::{PolicyError, list, nearest_scope};
 use super::tree::{EndId, Tree};
 use super::{
     Access, AccessSpec, Exceptions, HostPattern, ManagementOp, ManagementSpec, Methods, Place,
-    Policy, PolicyId, PolicySpec, Route, RouteIndex, RouteSettings, RouteSpec, Target, reach,
-    widen,
+    Policy, PolicyId, PolicySpec, Route, RouteIdentity, RouteIndex, RouteSettings, RouteSpec,
+    Target, reach, widen,
 };
 use crate::key::{ScopeName, Scopes};
 use http::Method;
@@ -125,6 +125,8 @@ impl<'s> Compiler<'s> {
                 place: spec.place.clone(),
             });
         }
+        let paths = spec.paths.iter().map(|(path, _)| path.as_str());
+        let identity = RouteIdentity::of(spec.host.as_ref(), &spec.methods, paths);
         for (text, place) in &spec.paths {
             let Some(pattern) = self.pattern(text, place, spec.allow) else {
                 continue;
@@ -138,6 +140,7 @@ impl<'s> Compiler<'s> {
                 target: Target::Upstream(spec.upstream),
                 allow: spec.allow,
                 settings: spec.settings.clone(),
+                identity,
                 place: spec.place.clone(),
             });
             self.hung.push((index, pattern, place.clone()));
@@ -319,6 +322,7 @@ impl<'s> Compiler<'s> {
                     target: Target::Management(*operation),
                     allow: Exceptions::NONE,
                     settings: RouteSettings::default(),
+                    identity: RouteIdentity::of(None, &methods, [template]),
                     place: place.clone(),
                 };
                 (self.push(route), methods)

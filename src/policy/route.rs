@@ -28,6 +28,8 @@ pub struct Route {
     pub allow: Exceptions,
     /// What else it sets.
     pub settings: RouteSettings,
+    /// What it is called across reloads.
+    pub identity: RouteIdentity,
     /// Where it is written.
     pub place: Place,
 }
@@ -61,6 +63,45 @@ impl RouteIndex {
     pub const fn as_u32(self) -> u32 {
         self.0
     }
+}
+
+/// One `[[routes]]` table, as what is counted for it across reloads knows it: the same for all its paths and methods,
+/// whichever file it stands in and whatever else of it is edited.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RouteIdentity(u64);
+
+impl RouteIdentity {
+    /// The identity of the route of these paths, methods and host. No two routes of one policy match the same requests,
+    /// so no two have the same.
+    pub fn of<'p>(
+        host: Option<&HostPattern>,
+        methods: &Methods,
+        paths: impl IntoIterator<Item = &'p str>,
+    ) -> Self {
+        let mut words: Vec<String> = paths.into_iter().map(|path| format!("p{path}")).collect();
+        words.extend(host.map(|host| format!("h{host}")));
+        if let Methods::Named(methods) = methods {
+            words.extend(methods.iter().map(|method| format!("m{method}")));
+        }
+        words.sort_unstable();
+        let mut hasher = blake3::Hasher::new();
+        for word in words {
+            hasher.update(&(word.len() as u64).to_le_bytes());
+            hasher.update(word.as_bytes());
+        }
+        let mut first = [0; 8];
+        hasher.finalize_xof().fill(&mut first);
+        RouteIdentity(u64::from_le_bytes(first))
+    }
+}
+
+/// How often something may happen: in the long run once an `interval`, and `burst` times at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rate {
+    /// Time that one costs (100/s: 10 ms).
+    pub interval: Duration,
+    /// How many may come at once; at least 1.
+    pub burst: u32,
 }
 
 /// Who may use a route.
@@ -122,6 +163,10 @@ pub struct RouteSettings {
     pub stream: Option<Duration>,
     /// When a request is sent again.
     pub retries: Option<Retries>,
+    /// How many requests a key may make.
+    pub rate: Option<Rate>,
+    /// How many requests of a key may be open at once.
+    pub streams: Option<u32>,
 }
 
 /// `retries`: when a request is sent again, and how often. Only ever one that is idempotent, has no body, and of whose

@@ -16,7 +16,7 @@ pub mod harden;
 mod worker;
 
 use crate::config::{Cold, ListenAddress, Live};
-use crate::gateway::{Failures, Report};
+use crate::gateway::{Report, Shared};
 use crate::keycache::Keys;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -71,6 +71,7 @@ pub struct Server {
     workers: Arc<[Worker]>,
     acceptors: std::sync::Mutex<Vec<JoinHandle<()>>>,
     counters: Arc<AcceptCounters>,
+    shared: Arc<Shared>,
     /// Told by workers whenever a connection ends during a drain.
     ended: Arc<Notify>,
 }
@@ -86,11 +87,11 @@ impl Server {
             .iter()
             .map(listen)
             .collect::<Result<Vec<_>, _>>()?;
-        let failures = Arc::new(Failures::new(Instant::now()));
+        let shared = Arc::new(Shared::new(Instant::now()));
         let ended = Arc::new(Notify::new());
         let workers: Arc<[Worker]> = (0..cold.workers.get())
             .map(|number| {
-                Worker::start(number, cold, keys, live.shared(), &failures, &ended)
+                Worker::start(number, cold, keys, live.shared(), &shared, &ended)
                     .map_err(ServerError::Worker)
             })
             .collect::<Result<_, _>>()?;
@@ -107,6 +108,7 @@ impl Server {
             workers,
             acceptors: std::sync::Mutex::new(acceptors),
             counters,
+            shared,
             ended,
         })
     }
@@ -129,6 +131,11 @@ impl Server {
     /// Counters of the listeners.
     pub fn accept_counters(&self) -> &AcceptCounters {
         &self.counters
+    }
+
+    /// How many buckets of rates are remembered.
+    pub fn rate_buckets(&self) -> usize {
+        self.shared.rate_buckets()
     }
 
     /// What all workers have counted, together.

@@ -3,7 +3,7 @@
 use super::connection::{self, Drain};
 use crate::config::{Cold, Snapshot};
 use crate::deadline::Sweeper;
-use crate::gateway::{Context, Failures, Report, stack};
+use crate::gateway::{Context, Report, Shared, stack};
 use crate::keycache::Keys;
 use arc_swap::ArcSwap;
 use std::io;
@@ -39,7 +39,7 @@ impl Worker {
         cold: &Arc<Cold>,
         keys: &Keys,
         snapshots: Arc<ArcSwap<Snapshot>>,
-        failures: &Arc<Failures>,
+        shared: &Arc<Shared>,
         ended: &Arc<Notify>,
     ) -> io::Result<Self> {
         let (messages, inbox) = mpsc::channel(QUEUE);
@@ -48,7 +48,7 @@ impl Worker {
             cold: Arc::clone(cold),
             keys: keys.clone(),
             snapshots,
-            failures: Arc::clone(failures),
+            shared: Arc::clone(shared),
             open: Arc::clone(&open),
             ended: Arc::clone(ended),
         };
@@ -129,7 +129,7 @@ struct Seat {
     cold: Arc<Cold>,
     keys: Keys,
     snapshots: Arc<ArcSwap<Snapshot>>,
-    failures: Arc<Failures>,
+    shared: Arc<Shared>,
     open: Arc<AtomicUsize>,
     ended: Arc<Notify>,
 }
@@ -154,7 +154,7 @@ impl Seat {
             self.cold,
             self.keys,
             self.snapshots,
-            self.failures,
+            self.shared,
             sweeper.clone(),
         ));
         let drain = Drain::default();

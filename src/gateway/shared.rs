@@ -1,0 +1,37 @@
+//! What the workers of a process share, besides the key cache and the snapshot: what is counted by network and by key.
+
+use super::failures::Failures;
+use super::gcra::Buckets;
+use super::open::OpenExchanges;
+use crate::key::KeyId;
+use crate::policy::RouteIdentity;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Most buckets of rates that are remembered: about 64 bytes each.
+const BUCKETS: usize = 1 << 20;
+
+/// Counts of all workers. Routes without a limit never come here.
+pub struct Shared {
+    pub(super) failures: Failures,
+    /// Of `rate`, by key and route.
+    pub(super) rates: Buckets<(KeyId, RouteIdentity)>,
+    /// Of `streams` and `streams_per_key`.
+    pub(super) open: Arc<OpenExchanges>,
+}
+
+impl Shared {
+    /// Nothing counted yet.
+    pub fn new(now: Instant) -> Self {
+        Shared {
+            failures: Failures::new(now),
+            rates: Buckets::new(now, BUCKETS),
+            open: Arc::default(),
+        }
+    }
+
+    /// How many buckets of rates are remembered.
+    pub fn rate_buckets(&self) -> usize {
+        self.rates.len()
+    }
+}
