@@ -10,7 +10,8 @@ mod status;
 
 use crate::config::Live;
 use crate::keycache::Keys;
-use crate::server::Server;
+use crate::net::{Acceptor, Address};
+use crate::server::{Listening, Server};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -19,7 +20,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -48,7 +48,7 @@ pub struct State {
 
 /// A running admin listener.
 pub struct Admin {
-    address: SocketAddr,
+    socket: Listening,
     task: JoinHandle<()>,
 }
 
@@ -57,14 +57,13 @@ impl Admin {
     ///
     /// # Errors
     /// As the system says of the socket.
-    pub fn start(listener: TcpListener, state: Arc<State>) -> io::Result<Self> {
-        let address = listener.local_addr()?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+    pub fn start(socket: Listening, state: Arc<State>) -> io::Result<Self> {
+        let acceptor = Acceptor::new(socket.socket()?)?;
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let task = tokio::spawn(async move {
             loop {
-                let stream = match listener.accept().await {
-                    Ok((stream, _)) => stream,
+                let accepted = match acceptor.accept().await {
+                    Ok((accepted, _)) => accepted,
                     Err(_) => {
                         tokio::time::sleep(Duration::from_millis(50)).await;
                         continue;
@@ -72,6 +71,9 @@ impl Admin {
                 };
                 // Full: closed at once, so that whoever holds the places cannot keep the others waiting unanswered.
                 let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                    continue;
+                };
+                let Ok(stream) = accepted.adopt() else {
                     continue;
                 };
                 let state = Arc::clone(&state);
@@ -87,12 +89,12 @@ impl Admin {
                 });
             }
         });
-        Ok(Admin { address, task })
+        Ok(Admin { socket, task })
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Address {
+        self.socket.address()
     }
 
     /// Stops listening.

@@ -9,6 +9,7 @@ use super::run::{self, RunError};
 use crate::demo::{ChatApi, Folder, Talk};
 use crate::key::{Actor, ApiKey, Command, KeyName, NewKey, Origin, Reveal, ScopeName, ShownKey};
 use crate::keycache::Keys;
+use crate::net::Address;
 use serde::Serialize;
 use std::error::Error;
 use std::io::{self, Write};
@@ -74,11 +75,10 @@ fn demo(args: &DemoArgs) -> Result<(), Box<dyn Error>> {
     let upstream = ChatApi::start((Ipv4Addr::LOCALHOST, 0).into())?;
     let folder = Folder::make(args.listen, upstream.address(), talk)?;
     let running = run::start(&folder.config())?;
-    let gateway = running.gateway().first().copied();
     let keys = running.keys();
     let ready = Ready {
-        gateway: url(gateway.unwrap_or(args.listen)),
-        admin: running.admin().map(url).unwrap_or_default(),
+        gateway: running.gateway().first().map(place).unwrap_or_default(),
+        admin: running.admin().map(place).unwrap_or_default(),
         upstream: url(upstream.address()),
         full_access: new_key(keys, "Rest API Key", "fullAccess")?
             .expose()
@@ -120,6 +120,14 @@ fn new_key(keys: &Keys, name: &str, scope: &str) -> Result<ApiKey, Box<dyn Error
     match made?.shown {
         ShownKey::Whole(key) => Ok(key),
         ShownKey::Masked(_) => Err("a new key came back masked".into()),
+    }
+}
+
+/// Where a listener is reached from this machine.
+fn place(address: &Address) -> String {
+    match address {
+        Address::Tcp(address) => url(*address),
+        Address::Unix(_) => address.to_string(),
     }
 }
 

@@ -6,12 +6,12 @@
 use super::chain;
 use super::logging::Log;
 use crate::admin::{Admin, State};
-use crate::config::{ListenAddress, Live, Problems, Secrets, load};
+use crate::config::{Live, Problems, Secrets, load};
 use crate::keycache::Keys;
-use crate::server::{Server, ServerError, harden, open};
+use crate::net::Address;
+use crate::server::{ListenError, Listening, Server, ServerError, harden};
 use crate::store::{OpenMode, OpenOptions, StoreError, secret_from_env};
 use std::io::{self, IsTerminal};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -66,12 +66,10 @@ pub enum RunError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Server(#[from] ServerError),
-    #[error("cannot listen on the admin address {address}{}", crate::server::hint(.source))]
-    Admin {
-        address: SocketAddr,
-        #[source]
-        source: io::Error,
-    },
+    #[error("the admin listener cannot be opened")]
+    AdminListen(#[source] ListenError),
+    #[error("the admin listener cannot be used")]
+    Admin(#[source] io::Error),
     #[error("the control runtime cannot be started")]
     Runtime(#[source] io::Error),
 }
@@ -84,7 +82,8 @@ impl RunError {
             RunError::Harden(_)
             | RunError::Store(_)
             | RunError::Server(_)
-            | RunError::Admin { .. }
+            | RunError::AdminListen(_)
+            | RunError::Admin(_)
             | RunError::Runtime(_) => ExitCode::from(1),
         }
     }
@@ -165,11 +164,11 @@ async fn serve(
         draining: AtomicBool::new(false),
         dropped_log_lines: Box::new(move || dropped.dropped_lines() as u64),
     });
-    let admin = match cold.admin.listen {
+    let admin = match &cold.admin.listen {
         None => None,
-        Some(ListenAddress::Tcp(address)) => {
-            let admin = open(address).and_then(|socket| Admin::start(socket, Arc::clone(&state)));
-            Some(admin.map_err(|source| RunError::Admin { address, source })?)
+        Some(address) => {
+            let socket = Listening::open(address).map_err(RunError::AdminListen)?;
+            Some(Admin::start(socket, Arc::clone(&state)).map_err(RunError::Admin)?)
         }
     };
     follow_log_settings(&live, log);
@@ -209,12 +208,12 @@ fn follow_log_settings(live: &Arc<Live>, log: &Arc<Log>) {
 
 impl Running {
     /// Where clients connect.
-    pub fn gateway(&self) -> &[SocketAddr] {
+    pub fn gateway(&self) -> &[Address] {
         self.state.server.addresses()
     }
 
     /// Where operators look.
-    pub fn admin(&self) -> Option<SocketAddr> {
+    pub fn admin(&self) -> Option<&Address> {
         self.admin.as_ref().map(Admin::address)
     }
 

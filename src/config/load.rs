@@ -14,7 +14,7 @@ use super::secret::{SecretReader, Secrets};
 use super::settings::{Cold, Hot, KeySettings};
 use super::source::{self, Excerpt, ReadError, Source};
 use super::syntax::{self, Broken};
-use super::{process, upstreams};
+use super::{listeners, process, upstreams};
 use crate::key::{Authority, Reveal, ScopeName};
 use crate::policy::Place;
 use std::collections::{BTreeMap, BTreeSet};
@@ -285,7 +285,7 @@ impl Reader<'_> {
 
     /// What all files mean together.
     fn meaning(&mut self, mut root: Table<'_>, mut included: Vec<Table<'_>>) -> Option<Parts> {
-        let listeners = process::listeners(&mut root, &mut self.desk);
+        let listeners = listeners::listeners(&mut root, &self.folder, &mut self.desk);
         let hosts = self.hosts(listeners.hosts);
         let log = process::log(&mut root, &mut self.desk);
         let keys = process::keys(&mut root, &self.folder, &mut self.desk);

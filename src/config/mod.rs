@@ -20,6 +20,7 @@ mod fields;
 mod files;
 mod hints;
 mod hosts;
+mod listeners;
 mod live;
 #[cfg(test)]
 mod live_tests;
@@ -46,8 +47,9 @@ pub use problem::{Problem, Problems, Severity};
 pub use secret::Secrets;
 pub use settings::{
     AccessLog, AdminSettings, Balance, Balancing, Cold, Cors, CorsOrigins, Eject, HealthCheck,
-    HostRule, Hot, KeySettings, Limits, ListenAddress, LogFormat, LogLevel, LogSettings, Network,
-    Queue, Scheme, Snapshot, StatusRange, Timeouts, Underscores, UpstreamServer, UpstreamSettings,
+    HostRule, Hot, KeySettings, Limits, ListenAddress, Listener, LogFormat, LogLevel, LogSettings,
+    Network, Queue, Scheme, Snapshot, StatusRange, Timeouts, TrustedProxies, Underscores,
+    UpstreamServer, UpstreamSettings,
 };
 pub use source::Excerpt;
 

@@ -1,17 +1,16 @@
-//! The tables of the main file that say what the process is: from `[server]` to `[cors]`.
+//! The tables of the main file that say what the process is: from `[log]` to `[cors]`.
 //!
 //! Each reader takes the table if it is there and answers with meaning; what is absent or faulty has its default, and
 //! the fault is on the desk.
 
 use super::allowance::{self, Own};
-use super::fields::{Desk, Item, Table};
+use super::fields::{Desk, Table};
 use super::problem::Problem;
 use super::settings::*;
 use super::value::{self, Unreadable};
 use crate::key::{Reveal, ScopeName};
 use crate::policy::{Place, Rate};
 use http::{HeaderName, HeaderValue, Method};
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,148 +27,6 @@ const CORS_HEADERS: [&str; 9] = [
     "resource",
     "sdk",
 ];
-
-/// `[server]` and `[admin]` together, since their addresses must differ.
-pub(super) struct Listeners<'a> {
-    pub(super) listen: Vec<ListenAddress>,
-    pub(super) workers: NonZeroUsize,
-    pub(super) dumpable: bool,
-    pub(super) trusted_proxies: Vec<Network>,
-    pub(super) underscores: Underscores,
-    pub(super) admin: AdminSettings,
-    /// Where the file of hosts is named. It is hot, and so is its name.
-    pub(super) hosts: Option<Item<'a>>,
-}
-
-pub(super) fn listeners<'a>(root: &mut Table<'a>, desk: &mut Desk) -> Listeners<'a> {
-    let mut listen = Vec::<(ListenAddress, Option<Place>)>::new();
-    let mut workers = None;
-    let mut dumpable = None;
-    let mut trusted_proxies = Vec::new();
-    let mut underscores = None;
-    let mut hosts = None;
-    if let Some(mut table) = table(root, "server", desk) {
-        const ADDRESSES: &str = "a list of addresses such as [\"127.0.0.1:8080\"]";
-        if let Some(field) = table.field("listen") {
-            let items = field.one_or_list(desk, ADDRESSES).unwrap_or_default();
-            if items.is_empty() && field.as_text().is_none() && !desk_has(desk, &field) {
-                field.wrong(
-                    desk,
-                    "`server.listen` is empty; expected at least one address",
-                );
-            }
-            for item in items {
-                if let Some(address) = item.parse(desk, "an address and a port", value::listen) {
-                    claim(&mut listen, address, item.place(), desk);
-                }
-            }
-        }
-        workers = table.field("workers").and_then(|f| workers_of(&f, desk));
-        dumpable = table.field("dumpable").and_then(|f| f.boolean(desk));
-        if let Some(field) = table.field("trusted_proxies") {
-            const NETWORKS: &str = "a list of networks such as [\"10.0.0.0/8\"]";
-            for item in field.list(desk, NETWORKS).unwrap_or_default() {
-                trusted_proxies.extend(item.parse(desk, "a network", value::network));
-            }
-        }
-        underscores = table.field("underscores").and_then(|f| {
-            f.word(
-                desk,
-                &[("refuse", Underscores::Refuse), ("drop", Underscores::Drop)],
-            )
-        });
-        hosts = table.field("hosts");
-        if let Some(tls) = table.field("tls") {
-            tls.hide();
-            desk.error(
-                tls.key_place(),
-                "`server.tls` comes with a later version; until then put something that ends TLS in front",
-            );
-        }
-        table.finish(desk);
-    }
-    if listen.is_empty() {
-        listen.push((local(8080), None));
-    }
-    let mut admin = Some(local(9901));
-    if let Some(mut table) = table(root, "admin", desk) {
-        if let Some(field) = table.field("listen") {
-            if field.as_text() == Some("") {
-                admin = None;
-            } else if let Some(address) = field.parse(
-                desk,
-                "an address and a port, or \"\" for none",
-                value::listen,
-            ) {
-                admin = Some(address);
-                claim(&mut listen.clone(), address, field.place(), desk);
-            }
-        }
-        table.finish(desk);
-    }
-    Listeners {
-        listen: listen.into_iter().map(|(address, _)| address).collect(),
-        workers: workers.unwrap_or_else(a_worker_per_core),
-        dumpable: dumpable.unwrap_or(false),
-        trusted_proxies,
-        underscores: underscores.unwrap_or_default(),
-        admin: AdminSettings { listen: admin },
-        hosts,
-    }
-}
-
-/// Whether the field's own place already has a problem (so that one fault gives one problem).
-fn desk_has(desk: &Desk, field: &Item<'_>) -> bool {
-    let place = field.place();
-    desk.problems.iter().any(|p| p.place == place)
-}
-
-fn claim(
-    taken: &mut Vec<(ListenAddress, Option<Place>)>,
-    address: ListenAddress,
-    place: Place,
-    desk: &mut Desk,
-) {
-    let ListenAddress::Tcp(socket) = address;
-    match taken.iter().find(|(other, _)| *other == address) {
-        Some((_, first)) if socket.port() != 0 => {
-            let mut problem =
-                Problem::error(place, format!("the address {socket} is listened on twice"));
-            if let Some(first) = first {
-                problem = problem.related(first.clone(), "the first stands here");
-            }
-            desk.report(problem);
-        }
-        _ => taken.push((address, Some(place))),
-    }
-}
-
-fn local(port: u16) -> ListenAddress {
-    ListenAddress::Tcp(([127, 0, 0, 1], port).into())
-}
-
-fn a_worker_per_core() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-}
-
-fn workers_of(field: &Item<'_>, desk: &mut Desk) -> Option<NonZeroUsize> {
-    const EXPECTED: &str = "\"auto\" or a whole number from 1 to 1024";
-    match (field.as_text(), field.as_integer()) {
-        (Some("auto"), _) => Some(a_worker_per_core()),
-        (Some(_), _) => {
-            field.wrong(desk, format!("`server.workers`: expected {EXPECTED}"));
-            None
-        }
-        (None, Some(_)) => field
-            .integer(desk, 1, 1024)
-            .and_then(|n| usize::try_from(n).ok())
-            .and_then(NonZeroUsize::new),
-        (None, None) => {
-            field.mistyped(desk, EXPECTED);
-            None
-        }
-    }
-}
 
 /// `[log]`.
 pub(super) fn log(root: &mut Table<'_>, desk: &mut Desk) -> LogSettings {
@@ -294,7 +151,7 @@ pub(super) fn keys(root: &mut Table<'_>, folder: &Path, desk: &mut Desk) -> Keys
     keys
 }
 
-fn absolute(folder: &Path, path: &str) -> PathBuf {
+pub(super) fn absolute(folder: &Path, path: &str) -> PathBuf {
     let joined = folder.join(path);
     std::path::absolute(&joined).unwrap_or(joined)
 }
@@ -627,6 +484,10 @@ fn joined(words: &[String]) -> HeaderValue {
 }
 
 /// A table of the main file, if it is there and is one.
-fn table<'a>(root: &mut Table<'a>, name: &'static str, desk: &mut Desk) -> Option<Table<'a>> {
+pub(super) fn table<'a>(
+    root: &mut Table<'a>,
+    name: &'static str,
+    desk: &mut Desk,
+) -> Option<Table<'a>> {
     root.field(name)?.table(desk)
 }

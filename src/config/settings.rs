@@ -7,6 +7,7 @@ use super::hosts::Hosts;
 use crate::clock::Timestamp;
 pub use crate::http::UnderscoreRule as Underscores;
 use crate::key::{Authority, Reveal};
+use crate::net::Peer;
 use crate::policy::{Policy, Rate, Retries};
 use http::{HeaderName, HeaderValue};
 use std::net::{IpAddr, SocketAddr};
@@ -19,13 +20,13 @@ use std::time::Duration;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cold {
     /// Where clients connect; never empty.
-    pub listen: Vec<ListenAddress>,
+    pub listen: Vec<Listener>,
     /// How many worker threads.
     pub workers: NonZeroUsize,
     /// Whether debuggers may attach and cores may be dumped.
     pub dumpable: bool,
     /// Peers whose forwarding headers and request ids are believed.
-    pub trusted_proxies: Vec<Network>,
+    pub trusted_proxies: TrustedProxies,
     /// What happens to header names with an underscore.
     pub underscores: Underscores,
     /// `[admin]`.
@@ -34,11 +35,60 @@ pub struct Cold {
     pub keys: KeySettings,
 }
 
-/// An address to listen on. (Unix sockets come with a later issue.)
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// One entry of `server.listen`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listener {
+    pub address: ListenAddress,
+    /// Whether clients speak TLS. Without a word of its own, a TCP listener does where `[server] tls` is set.
+    pub tls: bool,
+}
+
+/// Where to listen.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ListenAddress {
     /// An address and a port; port 0 for a free one.
     Tcp(SocketAddr),
+    /// A socket in a file, made absolute against the folder of the main configuration file, with its permissions.
+    Unix { path: PathBuf, mode: u32 },
+}
+
+impl ListenAddress {
+    /// Whether no two can listen on both.
+    pub(super) fn is_place_of(&self, other: &ListenAddress) -> bool {
+        match (self, other) {
+            (ListenAddress::Tcp(a), ListenAddress::Tcp(b)) => a == b && a.port() != 0,
+            (ListenAddress::Unix { path: a, .. }, ListenAddress::Unix { path: b, .. }) => a == b,
+            (ListenAddress::Tcp(_) | ListenAddress::Unix { .. }, _) => false,
+        }
+    }
+}
+
+/// As the configuration has it, with a whole path.
+impl std::fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ListenAddress::Tcp(address) => address.fmt(f),
+            ListenAddress::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// `server.trusted_proxies`: who may speak for others.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct TrustedProxies {
+    pub networks: Vec<Network>,
+    /// Whether every process that may connect to a Unix listener is trusted.
+    pub unix: bool,
+}
+
+impl TrustedProxies {
+    /// Whether this peer may speak for others.
+    pub fn trusts(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Ip(address) => self.networks.iter().any(|n| n.contains(address)),
+            Peer::Unix => self.unix,
+        }
+    }
 }
 
 /// `[admin]`.

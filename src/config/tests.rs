@@ -65,8 +65,7 @@ fn a_good_configuration_gives_no_problem_and_the_defaults() {
     );
     assert_eq!(hot.upstreams.len(), 1);
     assert_eq!(hot.upstreams[0].servers[0].port, 9000);
-    let ListenAddress::Tcp(listen) = loaded.cold.listen[0];
-    assert_eq!(listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(loaded.cold.listen[0].address.to_string(), "127.0.0.1:8080");
     assert_eq!(loaded.cold.keys.header, "apikey");
     assert!(loaded.cold.keys.store.is_absolute());
     assert!(loaded.cold.keys.store.ends_with("data/keygate.db"));
@@ -99,10 +98,11 @@ fn values_of_the_process() {
             ],
         ),
         (
-            "[server]\nlisten = [\"8080\", \"unix:/x\"]",
+            "[server]\nlisten = [\"8080\", \"unix:\", \"unix:@x\"]",
             &[
-                "2:11: `server.listen`: expected an address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"",
-                "2:19: `server.listen`: unix sockets come with a later version; expected an address and a port",
+                "2:11: `server.listen`: expected an address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\", or \"unix:PATH\"",
+                "2:19: `server.listen`: expected a path after \"unix:\"",
+                "2:28: `server.listen`: a socket without a file has no permissions: expected a path after \"unix:\"",
             ],
         ),
         (

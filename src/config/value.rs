@@ -1,6 +1,6 @@
 //! Texts as values: durations, sizes, rates, networks, addresses. Pure; each error is a sentence that says what was expected.
 
-use super::settings::{ListenAddress, Network, Scheme, UpstreamServer};
+use super::settings::{Network, Scheme, UpstreamServer};
 use crate::policy::Rate;
 use http::HeaderValue;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -126,18 +126,44 @@ pub(super) fn network(text: &str) -> Result<Network, Unreadable> {
     })
 }
 
-/// `127.0.0.1:8080`, `[::1]:0`.
-pub(super) fn listen(text: &str) -> Result<ListenAddress, Unreadable> {
-    if text.starts_with("unix:") {
-        return unreadable(
-            "unix sockets come with a later version; expected an address and a port",
-        );
+/// Where to listen, as it is written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Written {
+    Tcp(SocketAddr),
+    /// A path, relative or not.
+    Unix(String),
+}
+
+/// `127.0.0.1:8080`, `[::1]:0`, `unix:run/keygate.sock`.
+pub(super) fn listen(text: &str) -> Result<Written, Unreadable> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return match path {
+            "" => unreadable("expected a path after \"unix:\""),
+            _ if path.starts_with('@') => unreadable(
+                "a socket without a file has no permissions: expected a path after \"unix:\"",
+            ),
+            _ if path.ends_with('/') || path.contains('\0') => {
+                unreadable("expected the path of a file after \"unix:\"")
+            }
+            path => Ok(Written::Unix(path.to_owned())),
+        };
     }
     match text.parse::<SocketAddr>() {
-        Ok(address) => Ok(ListenAddress::Tcp(address)),
+        Ok(address) => Ok(Written::Tcp(address)),
         Err(_) => unreadable(
-            "expected an address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"",
+            "expected an address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\", or \"unix:PATH\"",
         ),
+    }
+}
+
+/// `0660`: who may connect to a Unix socket.
+pub(super) fn mode(text: &str) -> Result<u32, Unreadable> {
+    const EXPECTED: &str =
+        "expected the permissions of a file in octal, such as \"0660\": 6 and 7 let in, 0 does not";
+    let octal = text.len() <= 4 && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if octal && mode <= 0o777 => Ok(mode),
+        _ => unreadable(EXPECTED),
     }
 }
 
@@ -415,6 +441,22 @@ mod tests {
     }
 
     #[test]
+    fn modes() {
+        for (text, bits) in [
+            ("0660", Some(0o660)),
+            ("600", Some(0o600)),
+            ("0777", Some(0o777)),
+            ("1777", None),
+            ("0688", None),
+            ("+660", None),
+            ("", None),
+            ("00660", None),
+        ] {
+            assert_eq!(mode(text).ok(), bits, "{text}");
+        }
+    }
+
+    #[test]
     fn servers() {
         for (text, expected) in [
             (
@@ -521,7 +563,11 @@ mod tests {
             ("[::1]:0", true),
             ("localhost:8080", false),
             ("8080", false),
-            ("unix:/x", false),
+            ("unix:/x", true),
+            ("unix:run/keygate.sock", true),
+            ("unix:", false),
+            ("unix:@abstract", false),
+            ("unix:run/", false),
         ] {
             assert_eq!(listen(text).is_ok(), good, "{text}");
         }

@@ -8,12 +8,12 @@ use crate::deadline::{Deadline, Sweeper, Wait};
 use crate::http::RequestIds;
 use crate::http::forwarded::Client;
 use crate::keycache::Keys;
+use crate::net::Peer;
 use crate::proxy::{BodyState, RequestBody};
 use crate::upstream::Upstreams;
 use arc_swap::{ArcSwap, Cache};
 use http::Version;
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -102,7 +102,7 @@ impl Context {
 
     /// Says that this client's network is over the limit of failed authentications, unless something like it was said
     /// less than a minute ago.
-    pub(super) fn warn_of_flood(&self, client: IpAddr) {
+    pub(super) fn warn_of_flood(&self, client: Peer) {
         let now = Instant::now();
         let said = self.flood_warned.get();
         if said.is_none_or(|at| now.duration_since(at) >= FLOOD_WARNING_EVERY) {
@@ -142,7 +142,7 @@ impl Context {
 /// lane of its own, and the connection has one for itself.
 pub struct Link {
     pub(super) context: Rc<Context>,
-    pub(super) peer: IpAddr,
+    pub(super) peer: Peer,
     /// The peer as the client, made once.
     pub(super) client: Rc<Client>,
     /// Whether the peer may speak for others.
@@ -161,8 +161,7 @@ pub struct Link {
 
 impl Link {
     /// A connection of this peer, and its first lane.
-    pub fn new(context: Rc<Context>, peer: IpAddr) -> Self {
-        let peer = peer.to_canonical();
+    pub fn new(context: Rc<Context>, peer: Peer) -> Self {
         let trusted = context.trusts(peer);
         let client = Rc::new(Client::peer(peer));
         Link::lane(context, peer, client, trusted)
@@ -178,7 +177,7 @@ impl Link {
         )
     }
 
-    fn lane(context: Rc<Context>, peer: IpAddr, client: Rc<Client>, trusted: bool) -> Self {
+    fn lane(context: Rc<Context>, peer: Peer, client: Rc<Client>, trusted: bool) -> Self {
         Link {
             deadline: context.sweeper.deadline(),
             upload: context.sweeper.deadline(),
@@ -283,8 +282,8 @@ impl Link {
 }
 
 impl Context {
-    pub(super) fn trusts(&self, address: IpAddr) -> bool {
-        let networks = &self.cold.trusted_proxies;
-        networks.iter().any(|network| network.contains(address))
+    /// Whether this peer may speak for others.
+    pub(super) fn trusts(&self, peer: Peer) -> bool {
+        self.cold.trusted_proxies.trusts(peer)
     }
 }

@@ -14,12 +14,12 @@ use crate::config::AccessLog;
 use crate::http::RequestId;
 use crate::http::forwarded::Client;
 use crate::key::KeyId;
+use crate::net::Peer;
 use crate::policy::Target;
 use crate::proxy::REQUEST_ID;
 use http::{Method, Request, Uri, Version};
 use hyper::body::{Body, Incoming};
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -31,7 +31,7 @@ pub struct Observation {
     link: Rc<Link>,
     held: RefCell<Held>,
     id: RequestId,
-    client: IpAddr,
+    client: Peer,
     method: &'static str,
     started: Instant,
     route: Cell<u32>,
@@ -66,7 +66,7 @@ impl Observation {
         link: Rc<Link>,
         generation: Rc<Generation>,
         id: RequestId,
-        client: IpAddr,
+        client: Peer,
         method: &Method,
     ) -> Self {
         Observation {
@@ -102,7 +102,7 @@ impl Observation {
         &self.id
     }
 
-    pub(super) fn client(&self) -> IpAddr {
+    pub(super) fn client(&self) -> Peer {
         self.client
     }
 
@@ -296,7 +296,7 @@ where
         let context = &link.context;
         let generation = context.generation();
         let client = if link.trusted {
-            let trusted = |address| context.trusts(address);
+            let trusted = |address| context.trusts(Peer::Ip(address));
             Rc::new(Client::behind(link.peer, &head.headers, trusted))
         } else {
             Rc::clone(&link.client)

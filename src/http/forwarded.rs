@@ -3,7 +3,11 @@
 //! An ordinary peer is the client itself; what it says in forwarding fields was removed with the rest. A trusted peer (a
 //! load balancer of ours) is believed: from the right end of its `X-Forwarded-For`, the first address that is not a
 //! trusted peer's is the client, and nothing further left is looked at, since anyone may have written it.
+//!
+//! A peer on a Unix socket has no address, so it adds none to the chain: where it is the client itself, upstreams are told
+//! nothing, and where it is trusted, they are told what it said.
 
+use crate::net::Peer;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
 
@@ -17,10 +21,10 @@ pub const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// The client of a request.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Its address.
-    pub address: IpAddr,
-    /// `X-Forwarded-For` for the upstream: the believed chain, then the peer.
-    pub chain: HeaderValue,
+    /// Its address, if it has one.
+    pub address: Peer,
+    /// `X-Forwarded-For` for the upstream: the believed chain, then the peer; `None` where no address is known.
+    pub chain: Option<HeaderValue>,
     /// `X-Forwarded-Proto` for the upstream.
     pub proto: HeaderValue,
     /// Whether the peer is trusted.
@@ -29,19 +33,17 @@ pub struct Client {
 
 impl Client {
     /// The client of a peer that is not trusted: the peer.
-    pub fn peer(peer: IpAddr) -> Self {
-        let peer = peer.to_canonical();
+    pub fn peer(peer: Peer) -> Self {
         Client {
             address: peer,
-            chain: value_of(&peer.to_string()),
+            chain: peer.address().map(|address| value_of(&address.to_string())),
             proto: HeaderValue::from_static("http"),
             trusted_peer: false,
         }
     }
 
     /// The client that a trusted peer speaks for.
-    pub fn behind(peer: IpAddr, headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Self {
-        let peer = peer.to_canonical();
+    pub fn behind(peer: Peer, headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Self {
         let entries: Vec<&str> = headers
             .get_all(FOR)
             .iter()
@@ -54,23 +56,24 @@ impl Client {
         for entry in entries.iter().rev() {
             let Some(ip) = parse_entry(entry) else { break };
             believed -= 1;
-            address = ip;
+            address = Peer::Ip(ip);
             if !trusted(ip) {
                 break;
             }
         }
-        let mut chain = String::new();
-        for entry in &entries[believed..] {
-            chain.push_str(entry);
-            chain.push_str(", ");
+        let mut chain = entries[believed..].join(", ");
+        if let Some(address) = peer.address() {
+            if !chain.is_empty() {
+                chain.push_str(", ");
+            }
+            chain.push_str(&address.to_string());
         }
-        chain.push_str(&peer.to_string());
         let https = headers
             .get(PROTO)
             .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"https"));
         Client {
             address,
-            chain: value_of(&chain),
+            chain: (!chain.is_empty()).then(|| value_of(&chain)),
             proto: HeaderValue::from_static(if https { "https" } else { "http" }),
             trusted_peer: true,
         }
@@ -97,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_client_is_the_first_untrusted_address_from_the_right() {
-        let peer: IpAddr = "10.0.0.1".parse().unwrap();
+        let peer = Peer::Ip("10.0.0.1".parse().unwrap());
         let trusted = |ip: IpAddr| matches!(ip, IpAddr::V4(v4) if v4.octets()[0] == 10);
         for (lines, address, chain) in [
             (&[][..], "10.0.0.1", "10.0.0.1"),
@@ -120,10 +123,33 @@ mod tests {
             let client = Client::behind(peer, &headers, trusted);
             assert_eq!(
                 client.address,
-                address.parse::<IpAddr>().unwrap(),
+                Peer::Ip(address.parse().unwrap()),
                 "{lines:?}"
             );
-            assert_eq!(client.chain, chain, "{lines:?}");
+            assert_eq!(client.chain.as_ref().unwrap(), chain, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_peer_without_an_address_adds_none() {
+        let alone = Client::peer(Peer::Unix);
+        assert_eq!((alone.address, alone.chain), (Peer::Unix, None));
+        for (line, address, chain) in [
+            (None, Peer::Unix, None),
+            (Some("garbage"), Peer::Unix, None),
+            (
+                Some("6.6.6.6, 1.2.3.4"),
+                Peer::Ip([1, 2, 3, 4].into()),
+                Some("1.2.3.4"),
+            ),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(line) = line {
+                headers.append(FOR, HeaderValue::from_static(line));
+            }
+            let client = Client::behind(Peer::Unix, &headers, |_| false);
+            let said = client.chain.as_ref().map(|v| v.to_str().unwrap());
+            assert_eq!((client.address, said), (address, chain), "{line:?}");
         }
     }
 }

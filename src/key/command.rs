@@ -78,8 +78,8 @@ pub enum Actor {
 pub struct Origin {
     /// Who asks.
     pub actor: Actor,
-    /// The client's address, for a change over HTTP.
-    pub client: Option<std::net::IpAddr>,
+    /// The client, for a change over HTTP.
+    pub client: Option<crate::net::Peer>,
     /// The request's id, for a change over HTTP.
     pub request_id: Option<String>,
 }

@@ -26,9 +26,9 @@ pub use service::answer;
 
 use crate::clock::Timestamp;
 use crate::key::{Authority, KeyId, Reveal, ScopeName};
+use crate::net::Peer;
 use crate::policy::ManagementOp;
 use bytes::Bytes;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A request to the management API that was routed, identified, permitted and read.
@@ -44,8 +44,8 @@ pub struct Call<'a> {
     pub body: Bytes,
     /// The key that asks.
     pub actor: KeyId,
-    /// The client's address, for the audit trail.
-    pub client: Option<IpAddr>,
+    /// The client, for the audit trail.
+    pub client: Option<Peer>,
     /// The request's id, for the audit trail.
     pub request_id: &'a str,
     pub now: Timestamp,

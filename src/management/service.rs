@@ -150,7 +150,7 @@ mod tests {
                 content_type: ContentType::Absent,
                 body: Bytes::copy_from_slice(body.as_bytes()),
                 actor: asking.record.id,
-                client: Some([192, 0, 2, 7].into()),
+                client: Some(crate::net::Peer::Ip([192, 0, 2, 7].into())),
                 request_id: "request-1",
                 now: Timestamp::now(),
             };

@@ -1,8 +1,14 @@
 //! Sockets: what clients connect by, and what servers are reached by.
 //!
-//! A [`Socket`] is a connected stream of bytes, TCP or Unix; whoever reads and writes it need not know which. What stands
-//! above it, TLS or HTTP, is not this module's business.
+//! A [`Socket`] is a connected stream of bytes, TCP or Unix; whoever reads and writes it need not know which. A
+//! [`ListeningSocket`] is where such connections come from: it is opened for an address, or comes from another process;
+//! an [`Acceptor`] gives its connections one by one, each with its [`Peer`]. What stands above, TLS or HTTP, is not this
+//! module's business.
 
+mod listening;
+mod peer;
 mod socket;
 
-pub use socket::Socket;
+pub use listening::{Acceptor, Address, ListeningSocket};
+pub use peer::Peer;
+pub use socket::{Socket, StdSocket};

@@ -14,6 +14,30 @@ pub enum Socket {
     Unix(UnixStream),
 }
 
+/// A connected socket on its way to the runtime that will have it.
+#[derive(Debug)]
+pub enum StdSocket {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl StdSocket {
+    /// The socket on the current runtime.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn adopt(self) -> io::Result<Socket> {
+        match self {
+            StdSocket::Tcp(stream) => {
+                let stream = TcpStream::from_std(stream)?;
+                let _ = stream.set_nodelay(true);
+                Ok(Socket::Tcp(stream))
+            }
+            StdSocket::Unix(stream) => UnixStream::from_std(stream).map(Socket::Unix),
+        }
+    }
+}
+
 impl Socket {
     /// Whether the connection is open and has nothing to read, at this instant, by asking the kernel.
     pub fn is_quiet(&self) -> bool {

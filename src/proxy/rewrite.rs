@@ -79,7 +79,9 @@ pub(super) fn headers(headers: &mut HeaderMap, order: &Order<'_>, framing: Frami
             headers.insert(header::HOST, name.clone());
         }
     }
-    headers.insert(forwarded::FOR, order.client.chain.clone());
+    if let Some(chain) = &order.client.chain {
+        headers.insert(forwarded::FOR, chain.clone());
+    }
     headers.insert(forwarded::PROTO, order.client.proto.clone());
     headers.insert(forwarded::HOST, order.admitted.host_header().clone());
     headers.append(header::VIA, HeaderValue::from_static("1.1 keygate"));

@@ -1,70 +1,122 @@
 //! Accepting: each connection goes to the worker with the fewest open.
 
+use super::AcceptCounters;
 use super::worker::Worker;
-use super::{AcceptCounters, ServerError};
-use crate::config::Snapshot;
+use crate::config::{Listener, Snapshot};
+use crate::net::{Acceptor, Peer, StdSocket};
 use arc_swap::ArcSwap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// How long accepting rests when the system has no descriptors or memory left for a connection.
 const REST: Duration = Duration::from_millis(20);
 
-pub(super) fn start(
-    listener: TcpListener,
-    workers: &Arc<[Worker]>,
-    snapshots: Arc<ArcSwap<Snapshot>>,
-    counters: &Arc<AcceptCounters>,
-) -> Result<(SocketAddr, JoinHandle<()>), ServerError> {
-    let unnamed = SocketAddr::from(([0, 0, 0, 0], 0));
-    let fail = |source| ServerError::Listen {
-        address: unnamed,
-        source,
-    };
-    let address = listener.local_addr().map_err(fail)?;
-    let listener = tokio::net::TcpListener::from_std(listener).map_err(fail)?;
-    let (workers, counters) = (Arc::clone(workers), Arc::clone(counters));
-    let task = tokio::spawn(async move {
-        // Told once when it begins: it may last, and a line for each attempt would bury all others.
-        let mut resting = false;
-        loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => {
-                    if std::mem::take(&mut resting) {
-                        tracing::info!("connections are accepted again");
-                    }
-                    let open: usize = workers.iter().map(Worker::open).sum();
-                    if open >= snapshots.load().hot.limits.connections {
-                        counters.shed.fetch_add(1, Ordering::Relaxed);
-                        continue;
-                    }
-                    counters.accepted.fetch_add(1, Ordering::Relaxed);
-                    if let Ok(stream) = stream.into_std()
-                        && let Some(worker) = workers
-                            .iter()
-                            .filter(|worker| worker.is_alive())
-                            .min_by_key(|worker| worker.open())
-                    {
-                        worker.take(stream, peer.ip()).await;
-                    }
-                }
-                Err(error) => {
-                    counters.errors.fetch_add(1, Ordering::Relaxed);
-                    if !concerns_one_connection(&error) {
-                        if !std::mem::replace(&mut resting, true) {
-                            tracing::warn!(%error, "no connections can be accepted");
+/// A connection on its way to a worker.
+pub(super) struct Accepted {
+    pub(super) socket: StdSocket,
+    pub(super) peer: Peer,
+    /// What it came in by.
+    #[expect(dead_code, reason = "TLS and the PROXY protocol will ask")]
+    pub(super) listener: Arc<Listener>,
+}
+
+/// The task that accepts from one socket.
+pub(super) struct Accepting {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Accepting {
+    pub(super) fn start(
+        acceptor: Acceptor,
+        listener: Arc<Listener>,
+        workers: &Arc<[Worker]>,
+        snapshots: Arc<ArcSwap<Snapshot>>,
+        counters: &Arc<AcceptCounters>,
+    ) -> Self {
+        let (stop, mut stopped) = oneshot::channel();
+        let desk = Desk {
+            listener,
+            workers: Arc::clone(workers),
+            snapshots,
+            counters: Arc::clone(counters),
+        };
+        let task = tokio::spawn(async move {
+            // Told once when it begins: it may last, and a line for each attempt would bury all others.
+            let mut resting = false;
+            loop {
+                let accepted = tokio::select! {
+                    accepted = acceptor.accept() => accepted,
+                    _ = &mut stopped => break,
+                };
+                match accepted {
+                    Ok((socket, peer)) => {
+                        if std::mem::take(&mut resting) {
+                            tracing::info!("connections are accepted again");
                         }
-                        tokio::time::sleep(REST).await;
+                        desk.hand_on(socket, peer).await;
+                    }
+                    Err(error) => {
+                        desk.counters.errors.fetch_add(1, Ordering::Relaxed);
+                        if !concerns_one_connection(&error) {
+                            if !std::mem::replace(&mut resting, true) {
+                                tracing::warn!(%error, "no connections can be accepted");
+                            }
+                            tokio::time::sleep(REST).await;
+                        }
                     }
                 }
             }
+            // Closed with connections waiting in it, the socket would reset them.
+            while let Some((socket, peer)) = acceptor.accept_waiting() {
+                desk.hand_on(socket, peer).await;
+            }
+        });
+        Accepting { stop, task }
+    }
+
+    /// Ends it; every connection that it accepted is with a worker then.
+    pub(super) async fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.task.await;
+    }
+}
+
+/// What an accepted connection is judged by.
+struct Desk {
+    listener: Arc<Listener>,
+    workers: Arc<[Worker]>,
+    snapshots: Arc<ArcSwap<Snapshot>>,
+    counters: Arc<AcceptCounters>,
+}
+
+impl Desk {
+    async fn hand_on(&self, socket: StdSocket, peer: Peer) {
+        let open: usize = self.workers.iter().map(Worker::open).sum();
+        if open >= self.snapshots.load().hot.limits.connections {
+            self.counters.shed.fetch_add(1, Ordering::Relaxed);
+            return;
         }
-    });
-    Ok((address, task))
+        self.counters.accepted.fetch_add(1, Ordering::Relaxed);
+        if let Some(worker) = self
+            .workers
+            .iter()
+            .filter(|worker| worker.is_alive())
+            .min_by_key(|worker| worker.open())
+        {
+            let listener = Arc::clone(&self.listener);
+            let accepted = Accepted {
+                socket,
+                peer,
+                listener,
+            };
+            worker.take(accepted).await;
+        }
+    }
 }
 
 /// Whether the error is about the connection that was to be accepted, not about accepting.

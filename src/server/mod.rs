@@ -13,45 +13,32 @@ mod accept;
 mod client_io;
 mod connection;
 pub mod harden;
+mod listen;
 mod worker;
 
-use crate::config::{Cold, ListenAddress, Live};
+pub use listen::{ListenError, Listening};
+
+use crate::config::{Cold, Live};
 use crate::gateway::{Report, Shared};
 use crate::keycache::Keys;
+use crate::net::{Acceptor, Address};
+use accept::Accepting;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 use worker::Worker;
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    #[error("cannot listen on {address}{}", hint(.source))]
-    Listen {
-        address: SocketAddr,
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("a listening socket cannot be used")]
+    Accept(#[source] io::Error),
     #[error("cannot start a worker thread")]
     Worker(#[source] io::Error),
-}
-
-/// What to do about an address that cannot be listened on, where that is known.
-pub fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            ": another process uses this port; choose another one, or port 0 for a free one"
-        }
-        io::ErrorKind::PermissionDenied => {
-            ": ports below 1024 need a privilege (CAP_NET_BIND_SERVICE)"
-        }
-        io::ErrorKind::AddrNotAvailable => ": no interface of this machine has this address",
-        _ => "",
-    }
 }
 
 /// Counters of the listeners.
@@ -67,9 +54,10 @@ pub struct AcceptCounters {
 
 /// A running server.
 pub struct Server {
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Address>,
     workers: Arc<[Worker]>,
-    acceptors: std::sync::Mutex<Vec<JoinHandle<()>>>,
+    /// Empty once it drains.
+    open: std::sync::Mutex<Vec<(Listening, Accepting)>>,
     counters: Arc<AcceptCounters>,
     shared: Arc<Shared>,
     /// Told by workers whenever a connection ends during a drain.
@@ -82,10 +70,10 @@ impl Server {
     /// # Errors
     /// When an address cannot be listened on, or a thread cannot be started.
     pub fn start(cold: &Arc<Cold>, keys: &Keys, live: &Arc<Live>) -> Result<Self, ServerError> {
-        let listeners = cold
+        let sockets = cold
             .listen
             .iter()
-            .map(listen)
+            .map(|listener| Listening::open(&listener.address))
             .collect::<Result<Vec<_>, _>>()?;
         let shared = Arc::new(Shared::new(Instant::now()));
         let ended = Arc::new(Notify::new());
@@ -97,16 +85,23 @@ impl Server {
             .collect::<Result<_, _>>()?;
         let counters = Arc::new(AcceptCounters::default());
         let mut addresses = Vec::new();
-        let mut acceptors = Vec::new();
-        for listener in listeners {
-            let (address, task) = accept::start(listener, &workers, live.shared(), &counters)?;
-            addresses.push(address);
-            acceptors.push(task);
+        let mut open = Vec::new();
+        for (socket, listener) in sockets.into_iter().zip(&cold.listen) {
+            let acceptor = socket.socket().and_then(Acceptor::new);
+            let accepting = Accepting::start(
+                acceptor.map_err(ServerError::Accept)?,
+                Arc::new(listener.clone()),
+                &workers,
+                live.shared(),
+                &counters,
+            );
+            addresses.push(socket.address().clone());
+            open.push((socket, accepting));
         }
         Ok(Server {
             addresses,
             workers,
-            acceptors: std::sync::Mutex::new(acceptors),
+            open: std::sync::Mutex::new(open),
             counters,
             shared,
             ended,
@@ -114,7 +109,7 @@ impl Server {
     }
 
     /// Where it listens, in the order of the configuration, ports that were 0 filled in.
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
 
@@ -151,16 +146,15 @@ impl Server {
 
     /// Ends the server: stops accepting at once, lets requests in flight finish for at most this long, then cuts.
     pub async fn drain(&self, at_most: Duration) {
-        let acceptors: Vec<_> = {
-            let mut held = self
-                .acceptors
+        let open = std::mem::take(
+            &mut *self
+                .open
                 .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            held.drain(..).collect()
-        };
-        for acceptor in acceptors {
-            acceptor.abort();
-            let _ = acceptor.await;
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
+        for (socket, accepting) in open {
+            accepting.stop().await;
+            drop(socket);
         }
         for worker in self.workers.iter() {
             worker.drain().await;
@@ -192,28 +186,4 @@ impl Server {
         let c = &self.counters;
         (read(&c.accepted), read(&c.shed), read(&c.errors))
     }
-}
-
-fn listen(address: &ListenAddress) -> Result<TcpListener, ServerError> {
-    let ListenAddress::Tcp(address) = *address;
-    open(address).map_err(|source| ServerError::Listen { address, source })
-}
-
-/// A listening socket for this address.
-///
-/// # Errors
-/// As the system says.
-pub fn open(address: SocketAddr) -> io::Result<TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    // A port whose last owner's connections linger in TIME_WAIT can be used again; one that is in use cannot.
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(4096)?;
-    Ok(socket.into())
 }

@@ -1,5 +1,6 @@
 //! A worker: one thread, one runtime, its own connections, pools and counters.
 
+use super::accept::Accepted;
 use super::connection::{self, Drain};
 use crate::config::{Cold, Snapshot};
 use crate::deadline::Sweeper;
@@ -7,7 +8,6 @@ use crate::gateway::{Context, Report, Shared, stack};
 use crate::keycache::Keys;
 use arc_swap::ArcSwap;
 use std::io;
-use std::net::{IpAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 const QUEUE: usize = 1024;
 
 enum Message {
-    Connection(TcpStream, IpAddr),
+    Connection(Accepted),
     Report(oneshot::Sender<Report>),
     Drain,
     Stop,
@@ -84,9 +84,9 @@ impl Worker {
     }
 
     /// Hands it a connection.
-    pub(super) async fn take(&self, stream: TcpStream, peer: IpAddr) {
+    pub(super) async fn take(&self, accepted: Accepted) {
         self.open.fetch_add(1, Ordering::Relaxed);
-        let message = Message::Connection(stream, peer);
+        let message = Message::Connection(accepted);
         if self.messages.send(message).await.is_err() {
             self.open.fetch_sub(1, Ordering::Relaxed);
         }
@@ -171,7 +171,7 @@ impl Seat {
         });
         while let Some(message) = inbox.recv().await {
             match message {
-                Message::Connection(stream, peer) => {
+                Message::Connection(accepted) => {
                     let held = Held {
                         open: Arc::clone(&self.open),
                         ended: Arc::clone(&self.ended),
@@ -179,7 +179,7 @@ impl Seat {
                     let (context, drain, line) = (Rc::clone(&context), drain.clone(), line.clone());
                     tokio::task::spawn_local(async move {
                         let _held = held;
-                        connection::serve(context, stream, peer, drain, line).await;
+                        connection::serve(context, accepted, drain, line).await;
                     });
                 }
                 Message::Report(answer) => {

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 pub mod fault_proxy;
+pub mod local;
 pub mod process;
 pub mod scripted;
 pub mod trial;
@@ -174,9 +175,13 @@ impl Gateway {
         };
         let ready = gateway.wait_for_log(|line| line.contains(r#""message":"ready""#));
         let ready: serde_json::Value = serde_json::from_str(&ready).expect("a line of JSON");
-        let address = |name: &str| ready[name].as_str().and_then(|a| a.parse().ok());
-        gateway.address = address("gateway").expect("one gateway address");
-        gateway.admin = address("admin").expect("an admin address");
+        // The first with a port; what listens on Unix sockets alone keeps port 0.
+        let address = |name: &str| {
+            let all = ready[name].as_str().expect("addresses").split(',');
+            all.filter_map(|a| a.parse().ok()).next()
+        };
+        gateway.address = address("gateway").unwrap_or(gateway.address);
+        gateway.admin = address("admin").unwrap_or(gateway.admin);
         gateway
     }
 

@@ -9,16 +9,16 @@ mod http1;
 mod http2;
 mod opening;
 
+use super::accept::Accepted;
 use super::client_io::ClientIo;
 use crate::deadline::Wait;
 use crate::gateway::{Arrival, Context, Link, ReplyBody};
-use crate::net::Socket;
+use crate::net::{Peer, Socket};
 use http::Response;
 use opening::Patience;
 pub(super) use opening::Spoken;
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::rc::Rc;
 use tower::Service;
 
@@ -37,22 +37,17 @@ impl Drain {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve<L>(
-    context: Rc<Context>,
-    stream: std::net::TcpStream,
-    peer: IpAddr,
-    drain: Drain,
-    line: L,
-) where
+pub(super) async fn serve<L>(context: Rc<Context>, accepted: Accepted, drain: Drain, line: L)
+where
     L: Service<Arrival, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
 {
-    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
+    let Accepted { socket, peer, .. } = accepted;
+    let Ok(socket) = socket.adopt() else {
         return context.connection_closed("io_error");
     };
-    let _ = stream.set_nodelay(true);
     let link = Rc::new(Link::new(Rc::clone(&context), peer));
     link.deadline().arm(Wait::Head, context.timeouts().head);
-    let end = speak(Socket::Tcp(stream), link, drain, line).await;
+    let end = speak(socket, link, drain, line).await;
     report(&context, peer, end);
 }
 
@@ -84,7 +79,7 @@ enum End {
 }
 
 /// Counts an end that is not as it should be, and logs what is not HTTP.
-fn report(context: &Context, peer: IpAddr, end: End) {
+fn report(context: &Context, peer: Peer, end: End) {
     match end {
         End::Closed => {}
         End::Broken => context.connection_closed("io_error"),

@@ -36,7 +36,7 @@ pub(super) async fn write(
     .bind(entry.token.as_slice())
     .bind(entry.time.unix_seconds())
     .bind(actor)
-    .bind(entry.origin.client.map(|ip| ip.to_string()))
+    .bind(entry.origin.client.map(|client| client.to_string()))
     .bind(entry.origin.request_id.as_deref())
     .bind(entry.action.as_str())
     .bind(entry.key.as_str())

@@ -129,7 +129,7 @@ fn authority() -> Arc<Authority> {
 fn by(id: KeyId) -> Origin {
     Origin {
         actor: Actor::Key(authority(), id),
-        client: Some("192.0.2.7".parse().unwrap()),
+        client: Some(crate::net::Peer::Ip([192, 0, 2, 7].into())),
         request_id: Some("request-1".to_owned()),
     }
 }

@@ -1,0 +1,274 @@
+//! `[server]` and `[admin]`: where keygate listens, and what it believes of whom it hears.
+
+use super::fields::{Desk, Item, Table};
+use super::problem::Problem;
+use super::process::{absolute, table};
+use super::settings::*;
+use super::value::{self, Written};
+use crate::policy::Place;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+/// `[server]` and `[admin]` together, since their addresses must differ.
+pub(super) struct Listeners<'a> {
+    pub(super) listen: Vec<Listener>,
+    pub(super) workers: NonZeroUsize,
+    pub(super) dumpable: bool,
+    pub(super) trusted_proxies: TrustedProxies,
+    pub(super) underscores: Underscores,
+    pub(super) admin: AdminSettings,
+    /// Where the file of hosts is named. It is hot, and so is its name.
+    pub(super) hosts: Option<Item<'a>>,
+}
+
+/// Who may connect to a Unix socket where no `mode` is written: whoever runs keygate.
+const MODE: u32 = 0o600;
+
+/// Longest path of a socket: what `sun_path` holds (unix(7)).
+const LONGEST_PATH: usize = 107;
+
+pub(super) fn listeners<'a>(root: &mut Table<'a>, folder: &Path, desk: &mut Desk) -> Listeners<'a> {
+    let mut taken = Taken::default();
+    let mut listen = Vec::new();
+    let mut workers = None;
+    let mut dumpable = None;
+    let mut trusted_proxies = TrustedProxies::default();
+    let mut underscores = None;
+    let mut hosts = None;
+    if let Some(mut table) = table(root, "server", desk) {
+        const ADDRESSES: &str = "a list of addresses such as [\"127.0.0.1:8080\"]";
+        let tls = table.field("tls");
+        if let Some(tls) = &tls {
+            tls.hide();
+            desk.error(
+                tls.key_place(),
+                "`server.tls` comes with a later version; until then put something that ends TLS in front",
+            );
+        }
+        if let Some(field) = table.field("listen") {
+            let alone = field.as_text().is_some() || field.is_table();
+            let items = if alone {
+                vec![field.clone()]
+            } else {
+                field.list(desk, ADDRESSES).unwrap_or_default()
+            };
+            if items.is_empty() && !desk_has(desk, &field) {
+                field.wrong(
+                    desk,
+                    "`server.listen` is empty; expected at least one address",
+                );
+            }
+            for item in items {
+                let Some(written) = entry(&item, folder, desk) else {
+                    continue;
+                };
+                taken.claim(&written.address, item.place(), desk);
+                listen.push(listener(written, tls.is_some(), desk));
+            }
+        }
+        workers = table.field("workers").and_then(|f| workers_of(&f, desk));
+        dumpable = table.field("dumpable").and_then(|f| f.boolean(desk));
+        if let Some(field) = table.field("trusted_proxies") {
+            const NETWORKS: &str = "a list of networks such as [\"10.0.0.0/8\"]";
+            for item in field.list(desk, NETWORKS).unwrap_or_default() {
+                if item.as_text() == Some("unix") {
+                    trusted_proxies.unix = true;
+                } else {
+                    let network = item.parse(desk, "a network", value::network);
+                    trusted_proxies.networks.extend(network);
+                }
+            }
+        }
+        underscores = table.field("underscores").and_then(|f| {
+            f.word(
+                desk,
+                &[("refuse", Underscores::Refuse), ("drop", Underscores::Drop)],
+            )
+        });
+        hosts = table.field("hosts");
+        table.finish(desk);
+    }
+    if listen.is_empty() {
+        taken.0.push((local(8080), None));
+        listen.push(Listener {
+            address: local(8080),
+            tls: false,
+        });
+    }
+    let mut admin = Some(local(9901));
+    if let Some(mut table) = table(root, "admin", desk) {
+        if let Some(field) = table.field("listen") {
+            if field.as_text() == Some("") {
+                admin = None;
+            } else if let Some(written) = entry(&field, folder, desk) {
+                taken.claim(&written.address, field.place(), desk);
+                if let Some(item) = &written.tls {
+                    item.wrong(desk, "the admin listener has no `tls`");
+                }
+                admin = Some(written.address);
+            }
+        }
+        table.finish(desk);
+    }
+    Listeners {
+        listen,
+        workers: workers.unwrap_or_else(a_worker_per_core),
+        dumpable: dumpable.unwrap_or(false),
+        trusted_proxies,
+        underscores: underscores.unwrap_or_default(),
+        admin: AdminSettings { listen: admin },
+        hosts,
+    }
+}
+
+/// What is written of one listener.
+struct Entry<'a> {
+    address: ListenAddress,
+    /// `tls`, if it is there.
+    tls: Option<Item<'a>>,
+}
+
+/// An address alone, or a table with one.
+fn entry<'a>(item: &Item<'a>, folder: &Path, desk: &mut Desk) -> Option<Entry<'a>> {
+    const ADDRESS: &str = "an address and a port, or \"unix:PATH\"";
+    if !item.is_table() {
+        let written = item.parse(desk, ADDRESS, value::listen)?;
+        return Some(Entry {
+            address: address(item, written, None, folder, desk)?,
+            tls: None,
+        });
+    }
+    let mut table = item.table(desk)?;
+    let written = match table.field("address") {
+        Some(field) => field
+            .parse(desk, ADDRESS, value::listen)
+            .map(|written| (field, written)),
+        None => {
+            table.missing(
+                desk,
+                format!("`{}` needs `address`: expected {ADDRESS}", item.name),
+            );
+            None
+        }
+    };
+    let tls = table.field("tls");
+    let mode = table.field("mode");
+    table.finish(desk);
+    let (field, written) = written?;
+    Some(Entry {
+        address: address(&field, written, mode, folder, desk)?,
+        tls,
+    })
+}
+
+/// What was written as an address, with what belongs to it.
+fn address(
+    item: &Item<'_>,
+    written: Written,
+    mode: Option<Item<'_>>,
+    folder: &Path,
+    desk: &mut Desk,
+) -> Option<ListenAddress> {
+    match written {
+        Written::Tcp(address) => {
+            if let Some(mode) = mode {
+                mode.wrong(
+                    desk,
+                    format!("`{}` is for Unix sockets; an address has none", mode.name),
+                );
+            }
+            Some(ListenAddress::Tcp(address))
+        }
+        Written::Unix(path) => {
+            let path = absolute(folder, &path);
+            if path.as_os_str().len() > LONGEST_PATH {
+                item.wrong(
+                    desk,
+                    format!(
+                        "`{}`: the whole path of a socket has at most {LONGEST_PATH} bytes, this one {}: {}",
+                        item.name,
+                        path.as_os_str().len(),
+                        path.display()
+                    ),
+                );
+                return None;
+            }
+            let mode = mode.and_then(|mode| mode.parse(desk, "a mode", value::mode));
+            Some(ListenAddress::Unix {
+                path,
+                mode: mode.unwrap_or(MODE),
+            })
+        }
+    }
+}
+
+fn listener(entry: Entry<'_>, has_certificates: bool, desk: &mut Desk) -> Listener {
+    let by_default = has_certificates && matches!(entry.address, ListenAddress::Tcp(_));
+    let asked = entry.tls.and_then(|field| {
+        let asked = field.boolean(desk)?;
+        if asked && !has_certificates {
+            field.wrong(
+                desk,
+                format!("`{}` needs certificates: set `server.tls`", field.name),
+            );
+        }
+        Some(asked)
+    });
+    Listener {
+        tls: asked.unwrap_or(by_default),
+        address: entry.address,
+    }
+}
+
+/// Whether the field's own place already has a problem (so that one fault gives one problem).
+fn desk_has(desk: &Desk, field: &Item<'_>) -> bool {
+    let place = field.place();
+    desk.problems.iter().any(|p| p.place == place)
+}
+
+/// Addresses that are listened on already, and where they stand.
+#[derive(Default)]
+struct Taken(Vec<(ListenAddress, Option<Place>)>);
+
+impl Taken {
+    fn claim(&mut self, address: &ListenAddress, place: Place, desk: &mut Desk) {
+        match self.0.iter().find(|(other, _)| other.is_place_of(address)) {
+            Some((_, first)) => {
+                let mut problem =
+                    Problem::error(place, format!("the address {address} is listened on twice"));
+                if let Some(first) = first {
+                    problem = problem.related(first.clone(), "the first stands here");
+                }
+                desk.report(problem);
+            }
+            None => self.0.push((address.clone(), Some(place))),
+        }
+    }
+}
+
+fn local(port: u16) -> ListenAddress {
+    ListenAddress::Tcp(([127, 0, 0, 1], port).into())
+}
+
+fn a_worker_per_core() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+fn workers_of(field: &Item<'_>, desk: &mut Desk) -> Option<NonZeroUsize> {
+    const EXPECTED: &str = "\"auto\" or a whole number from 1 to 1024";
+    match (field.as_text(), field.as_integer()) {
+        (Some("auto"), _) => Some(a_worker_per_core()),
+        (Some(_), _) => {
+            field.wrong(desk, format!("`server.workers`: expected {EXPECTED}"));
+            None
+        }
+        (None, Some(_)) => field
+            .integer(desk, 1, 1024)
+            .and_then(|n| usize::try_from(n).ok())
+            .and_then(NonZeroUsize::new),
+        (None, None) => {
+            field.mistyped(desk, EXPECTED);
+            None
+        }
+    }
+}
