@@ -96,8 +96,11 @@ fn framing_of(headers: &HeaderMap, incoming: &Incoming) -> Framing {
             Some(bytes) => Framing::Length(bytes),
             None => Framing::Chunked,
         }
-    } else {
+    } else if incoming.is_end_stream() {
         Framing::None
+    } else {
+        // Over HTTP/2 a body need not be announced.
+        Framing::Chunked
     }
 }
 

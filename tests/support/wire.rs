@@ -418,6 +418,12 @@ impl Caller {
                     *request.uri_mut() = path.parse().expect("a target");
                     let host = HeaderValue::from_static("gateway.test");
                     request.headers_mut().insert(http::header::HOST, host);
+                    if framing == Framing::Open {
+                        // hyper drops a GET's body of unknown length unless it is told to send it.
+                        let chunked = HeaderValue::from_static("chunked");
+                        let name = http::header::TRANSFER_ENCODING;
+                        request.headers_mut().insert(name, chunked);
+                    }
                     sender.ready().await?;
                     Ok(tokio::spawn(sender.send_request(request)))
                 }
@@ -983,6 +989,11 @@ impl Call {
         let respond = self.respond.take().expect("it is answered once");
         let _ = respond.send(response);
         writing
+    }
+
+    /// Answers by a head alone, as to HEAD.
+    pub fn begin_and_leave(mut self, status: u16, headers: &[(&str, &str)]) {
+        self.begin(status, headers, Framing::Empty);
     }
 
     /// Answers whole.
