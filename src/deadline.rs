@@ -38,6 +38,8 @@ pub enum Wait {
     Response,
     /// On the upstream, for more of its answer's body.
     Stream,
+    /// On nobody: what was permitted is not permitted any more.
+    Revoked,
 }
 
 struct Entry {
@@ -45,6 +47,8 @@ struct Entry {
     due: Cell<u64>,
     wait: Cell<Wait>,
     woken: Cell<bool>,
+    /// Fired for good, whatever is armed, until it is renewed.
+    revoked: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -79,7 +83,22 @@ impl Deadline {
 
     /// What was waited for too long, if anything.
     pub fn fired(&self) -> Option<Wait> {
+        if self.entry.revoked.get() {
+            return Some(Wait::Revoked);
+        }
         (self.entry.due.get() <= self.clock.get()).then(|| self.entry.wait.get())
+    }
+
+    /// Fires at once and for good: whoever waits, for whatever, is to give up.
+    pub fn revoke(&self) {
+        self.entry.revoked.set(true);
+        wake(&self.entry);
+    }
+
+    /// Begins anew, for a next request: nothing is waited for.
+    pub fn renew(&self) {
+        self.entry.revoked.set(false);
+        self.disarm();
     }
 
     /// The task to wake when time is over.
@@ -115,6 +134,7 @@ impl Sweeper {
             due: Cell::new(u64::MAX),
             wait: Cell::new(Wait::Idle),
             woken: Cell::new(false),
+            revoked: Cell::new(false),
             waker: RefCell::new(None),
         });
         self.entries.borrow_mut().push(Rc::downgrade(&entry));
@@ -212,6 +232,23 @@ mod tests {
         assert_eq!(deadline.fired(), None);
         deadline.disarm();
         sweeper.sweep(start + TICK * 9);
+        assert_eq!((deadline.fired(), deadline.waits()), (None, None));
+    }
+
+    #[test]
+    fn what_is_revoked_stays_so_whatever_is_armed_until_it_is_renewed() {
+        let sweeper = Sweeper::new(Instant::now());
+        let deadline = sweeper.deadline();
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        deadline.wake_by(&Waker::from(Arc::clone(&count)));
+        deadline.arm(Wait::Stream, Duration::from_secs(60));
+        deadline.revoke();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        deadline.arm(Wait::Stream, Duration::from_secs(60));
+        assert_eq!(deadline.fired(), Some(Wait::Revoked));
+        deadline.disarm();
+        assert_eq!(deadline.fired(), Some(Wait::Revoked));
+        deadline.renew();
         assert_eq!((deadline.fired(), deadline.waits()), (None, None));
     }
 

@@ -87,6 +87,9 @@ impl Finish {
         let mut response = match result {
             Ok(response) => {
                 let mut response = response;
+                if lasts_by_its_type(response.headers()) {
+                    self.observation.link().watch(&self.observation);
+                }
                 self.mark(response.headers_mut());
                 response
             }
@@ -159,6 +162,20 @@ impl Finish {
             cors::mark(cors, self.origin.as_ref(), headers);
         }
     }
+}
+
+/// Whether an answer of this type is a stream, which may stay open for long.
+fn lasts_by_its_type(headers: &http::HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return false;
+    };
+    let begins_with = |name: &[u8]| {
+        value
+            .as_bytes()
+            .get(..name.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(name))
+    };
+    begins_with(b"text/event-stream") || begins_with(b"application/grpc")
 }
 
 /// An error with all its causes, on one line.

@@ -73,6 +73,14 @@ impl Body for ReplyBody {
         {
             lane.deadline.disarm();
         }
+        if let Some(observation) = &self.observation
+            && observation.link().revocation().is_some()
+            && matches!(self.content, Content::Upstream(_))
+        {
+            observation.cut(Outcome::Revoked, "revoked");
+            self.ended = true;
+            return Poll::Ready(Some(Err(io::ErrorKind::PermissionDenied.into())));
+        }
         let polled = match &mut self.content {
             Content::Text(text) => Poll::Ready(text.take().map(|t| Ok(Frame::data(t)))),
             Content::Upstream(body) => Pin::new(body).poll_frame(cx),

@@ -2,7 +2,10 @@
 
 use super::generation::Generation;
 use super::metrics::{Metrics, Report};
+use super::observe::Observation;
 use super::shared::Shared;
+use super::tunnel::Tunnel;
+use super::watch::{Revocation, Watch};
 use crate::config::{Cold, Snapshot};
 use crate::deadline::{Deadline, Sweeper, Wait};
 use crate::http::RequestIds;
@@ -14,7 +17,7 @@ use crate::upstream::Upstreams;
 use arc_swap::{ArcSwap, Cache};
 use http::Version;
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -31,6 +34,8 @@ pub struct Context {
     snapshots: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     generation: RefCell<Rc<Generation>>,
     flood_warned: Cell<Option<Instant>>,
+    /// Exchanges that last.
+    pub(super) watch: Watch,
 }
 
 /// How often a worker says that failed authentications are over the limit.
@@ -61,6 +66,7 @@ impl Context {
             snapshots: RefCell::new(snapshots),
             generation: RefCell::new(generation),
             flood_warned: Cell::new(None),
+            watch: Watch::default(),
         }
     }
 
@@ -157,18 +163,24 @@ pub struct Link {
     version: Cell<Version>,
     /// An answer was cut whose end is the connection's: it must not end as if it were whole.
     cut: Cell<bool>,
+    /// The exchange in hand, while its key is of account.
+    exchange: RefCell<Weak<Observation>>,
+    /// Why the exchange in hand may not go on.
+    revoked: Cell<Option<Revocation>>,
+    /// What begins when the answer's head was sent.
+    tunnel: RefCell<Option<Tunnel>>,
 }
 
 impl Link {
     /// A connection of this peer, and its first lane.
-    pub fn new(context: Rc<Context>, peer: Peer) -> Self {
+    pub fn new(context: Rc<Context>, peer: Peer) -> Rc<Self> {
         let trusted = context.trusts(peer);
         let client = Rc::new(Client::peer(peer));
         Link::lane(context, peer, client, trusted)
     }
 
     /// Another lane of the same connection.
-    pub fn new_lane(&self) -> Self {
+    pub fn new_lane(&self) -> Rc<Self> {
         Link::lane(
             Rc::clone(&self.context),
             self.peer,
@@ -177,8 +189,8 @@ impl Link {
         )
     }
 
-    fn lane(context: Rc<Context>, peer: Peer, client: Rc<Client>, trusted: bool) -> Self {
-        Link {
+    fn lane(context: Rc<Context>, peer: Peer, client: Rc<Client>, trusted: bool) -> Rc<Self> {
+        let link = Rc::new(Link {
             deadline: context.sweeper.deadline(),
             upload: context.sweeper.deadline(),
             client,
@@ -188,7 +200,12 @@ impl Link {
             body: RefCell::new(None),
             version: Cell::new(Version::HTTP_11),
             cut: Cell::new(false),
-        }
+            exchange: RefCell::default(),
+            revoked: Cell::new(None),
+            tunnel: RefCell::new(None),
+        });
+        link.context.watch.lane(&link);
+        link
     }
 
     /// By what the lane waits, but for the body of its request.
@@ -237,10 +254,49 @@ impl Link {
 
     /// Notes that the request in hand has its answer, or gets none: the next may take this long to begin.
     pub(super) fn end_request(&self, idle: Duration) {
+        self.exchange.take();
+        if self.revoked.take().is_some() {
+            self.deadline.renew();
+        }
         if !self.body_goes_on() {
             self.upload.disarm();
         }
         self.deadline.arm(Wait::Idle, idle);
+    }
+
+    /// Notes the exchange whose key is of account from now on.
+    pub(super) fn begin_exchange(&self, exchange: &Rc<Observation>) {
+        self.exchange.replace(Rc::downgrade(exchange));
+    }
+
+    /// The exchange in hand, if its key is of account.
+    pub(super) fn exchange(&self) -> Option<Rc<Observation>> {
+        self.exchange.borrow().upgrade()
+    }
+
+    /// The exchange in hand may not go on.
+    pub(super) fn revoke(&self, why: Revocation) {
+        self.revoked.set(Some(why));
+        self.deadline.revoke();
+    }
+
+    /// From now on the exchange ends with what its key may do.
+    pub(super) fn watch(&self, exchange: &Rc<Observation>) {
+        self.context.watch(exchange);
+    }
+
+    /// Why the exchange in hand may not go on.
+    pub(super) fn revocation(&self) -> Option<Revocation> {
+        self.revoked.get()
+    }
+
+    pub(super) fn dig(&self, tunnel: Tunnel) {
+        self.tunnel.replace(Some(tunnel));
+    }
+
+    /// What is to be joined with the client's end, now that HTTP is over on it.
+    pub fn take_tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.take()
     }
 
     /// Notes that the answer in hand broke off.

@@ -1,7 +1,7 @@
 //! `Cleared` → an answer: by the management API, or by the upstream.
 
 use super::metrics::Outcome;
-use super::{Cleared, Exchange, Reject, ReplyBody};
+use super::{Cleared, Exchange, Reject, ReplyBody, tunnel};
 use crate::clock::Timestamp;
 use crate::management::{self, Call, ContentType};
 use crate::policy::{ManagementOp, Target};
@@ -15,14 +15,21 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-pub(super) async fn dispatch(exchange: Exchange<Cleared>) -> Result<Response<ReplyBody>, Reject> {
+pub(super) async fn dispatch(
+    mut exchange: Exchange<Cleared>,
+) -> Result<Response<ReplyBody>, Reject> {
+    let wish = exchange.wish.take();
+    let headers = std::mem::take(&mut exchange.headers);
     let generation = Rc::clone(&exchange.generation);
     let route = exchange
         .proof
         .permitted()
         .route(&generation.snapshot.hot.policy);
     match route.target {
-        Target::Management(op) => manage(exchange, op).await,
+        Target::Management(op) => {
+            exchange.headers = headers;
+            manage(exchange, op).await
+        }
         Target::Upstream(upstream) => {
             let upstream = &generation.upstreams[upstream];
             let cleared = &exchange.proof;
@@ -42,12 +49,24 @@ pub(super) async fn dispatch(exchange: Exchange<Cleared>) -> Result<Response<Rep
                 body_state: &state,
                 attempts: exchange.observation.attempts(),
             };
-            exchange.observation.sending();
-            let answer = proxy::forward(order, upstream, exchange.headers, exchange.body).await;
-            exchange.observation.sent();
-            let answer = answer?;
-            exchange.observation.served(Outcome::Forwarded);
-            Ok(answer.map(ReplyBody::upstream))
+            let (observation, link) = (&exchange.observation, &exchange.link);
+            link.begin_exchange(observation);
+            observation.sending();
+            let answer = match wish {
+                Some(wish) => {
+                    tunnel::switch(order, upstream, headers, *wish, link, observation).await
+                }
+                None => proxy::forward(order, upstream, headers, exchange.body)
+                    .await
+                    .map(|answer| answer.map(ReplyBody::upstream)),
+            };
+            observation.sent();
+            let answer = answer.map_err(|error| match (error, link.revocation()) {
+                (ForwardError::Revoked, Some(why)) => Reject::Revoked(why),
+                (error, _) => error.into(),
+            })?;
+            observation.served(Outcome::Forwarded);
+            Ok(answer)
         }
     }
 }

@@ -50,7 +50,7 @@ fn key_holder(exchange: &Exchange<Matched>) -> Result<Identity, Reject> {
         .cache()
         .identify(value.as_bytes(), Timestamp::now())
         .map_err(Reject::Unidentified)?;
-    exchange.observation.identified(principal.record().id);
+    exchange.observation.identified(&principal);
     Ok(Identity::Key(principal))
 }
 

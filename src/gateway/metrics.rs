@@ -47,6 +47,8 @@ pub enum Outcome {
     ManagementRefused,
     /// A change that the key store could not take.
     StoreUnavailable,
+    /// The key lost what it had while the exchange was open.
+    Revoked,
     /// The client went before it had its answer.
     ClientGone,
     /// A fault of keygate's own.
@@ -76,6 +78,7 @@ impl Outcome {
             Outcome::UpstreamTimeout => "upstream_timeout",
             Outcome::ManagementRefused => "management_refused",
             Outcome::StoreUnavailable => "store_unavailable",
+            Outcome::Revoked => "revoked",
             Outcome::ClientGone => "client_gone",
             Outcome::Internal => "internal",
         }

@@ -44,7 +44,9 @@ mod reject;
 mod route;
 mod shared;
 mod step;
+mod tunnel;
 mod upgrade;
+mod watch;
 
 pub use answer::causes;
 pub use body::ReplyBody;
@@ -54,6 +56,8 @@ pub use metrics::{BUCKETS_US, Histogram, Labels, Outcome, Report};
 pub use observe::Arrival;
 pub use reject::Reject;
 pub use shared::Shared;
+pub use tunnel::Tunnel;
+pub use watch::{LOOK_EVERY, Revocation};
 
 use self::generation::Generation;
 use self::observe::Observation;

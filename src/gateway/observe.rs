@@ -13,9 +13,10 @@ use super::{Exchange, Link};
 use crate::config::AccessLog;
 use crate::http::RequestId;
 use crate::http::forwarded::Client;
-use crate::key::KeyId;
+use crate::key::{KeyDigest, KeyId};
+use crate::keycache::Principal;
 use crate::net::Peer;
-use crate::policy::Target;
+use crate::policy::{Route, Target};
 use crate::proxy::REQUEST_ID;
 use http::{Method, Request, Uri, Version};
 use hyper::body::{Body, Incoming};
@@ -37,11 +38,13 @@ pub struct Observation {
     route: Cell<u32>,
     /// No route, but the path is the management API's.
     unserved_management: Cell<bool>,
-    key: Cell<Option<KeyId>>,
     /// How the bucket of the key stands, on a route with a rate.
     standing: Cell<Option<Standing>>,
     /// Given back with the end of the exchange.
     seats: RefCell<Vec<Seat>>,
+    key: Cell<Option<(KeyId, KeyDigest)>>,
+    /// The register of exchanges that last has it.
+    watched: Cell<bool>,
     outcome: Cell<Outcome>,
     reason: Cell<Option<&'static str>>,
     status: Cell<u16>,
@@ -81,6 +84,7 @@ impl Observation {
             key: Cell::new(None),
             standing: Cell::new(None),
             seats: RefCell::new(Vec::new()),
+            watched: Cell::new(false),
             // Until there is an answer, the end can only be that the client has gone.
             outcome: Cell::new(Outcome::ClientGone),
             reason: Cell::new(None),
@@ -128,8 +132,28 @@ impl Observation {
         self.unserved_management.set(true);
     }
 
-    pub(super) fn identified(&self, key: KeyId) {
-        self.key.set(Some(key));
+    pub(super) fn identified(&self, principal: &Principal) {
+        self.key
+            .set(Some((principal.record().id, principal.digest())));
+    }
+
+    /// Whose key it was, and what that is found by.
+    pub(super) fn key(&self) -> Option<(KeyId, KeyDigest)> {
+        self.key.get()
+    }
+
+    /// Whether the exchange was not in the register of those that last; it is from now on.
+    pub(super) fn begin_watch(&self) -> bool {
+        !self.watched.replace(true)
+    }
+
+    pub(super) fn is_older_than(&self, age: Duration) -> bool {
+        self.started.elapsed() > age
+    }
+
+    /// The route that was matched.
+    pub(super) fn route(&self) -> Option<Arc<Route>> {
+        self.remnant().route.clone()
     }
 
     /// Notes how the bucket of the key stands: every answer from here on says it.
@@ -210,7 +234,7 @@ impl Observation {
             return;
         }
         let route = remnant.route.as_deref();
-        let key = self.key.get();
+        let key = self.key.get().map(|(id, _)| id);
         let ms = |d: Duration| d.as_nanos() as f64 / 1e6;
         tracing::info!(
             target: "keygate::access",
@@ -289,7 +313,9 @@ where
 
     fn call(&mut self, Arrival { link, request }: Arrival) -> S::Future {
         let (mut head, body) = request.into_parts();
-        let wish = Wish::of(&mut head).map(Box::new);
+        let wish = Wish::of(&mut head)
+            .filter(|_| body.is_end_stream())
+            .map(Box::new);
         if wish.is_some() {
             head.method = Method::GET;
         }

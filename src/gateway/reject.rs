@@ -5,6 +5,7 @@
 
 use super::gcra::{self, Exceeded};
 use super::metrics::Outcome;
+use super::watch::Revocation;
 use crate::http::error_body::{ErrorBody, ErrorCode};
 use crate::http::{AdmitError, HostError, TargetError};
 use crate::keycache::Unidentified;
@@ -37,6 +38,8 @@ pub enum Reject {
     TooManyStreams,
     #[error("the body is larger than the limit")]
     BodyTooLarge,
+    #[error("the key lost its access while the request was served")]
+    Revoked(Revocation),
     #[error("the upstream did not answer")]
     Forward(#[from] ForwardError),
     #[error("the management request was not carried out")]
@@ -67,18 +70,21 @@ impl Reject {
             Reject::RateLimited(_) => Outcome::RateLimited,
             Reject::TooManyStreams => Outcome::TooManyStreams,
             Reject::BodyTooLarge => Outcome::BodyTooLarge,
+            Reject::Revoked(_) => Outcome::Revoked,
             Reject::Forward(error) => match error {
                 ForwardError::Connect(_)
                 | ForwardError::BrokenOff(_)
                 | ForwardError::Nonsense(_)
                 | ForwardError::Framing
-                | ForwardError::UnaskedUpgrade => Outcome::UpstreamUnavailable,
+                | ForwardError::UnaskedUpgrade
+                | ForwardError::NoHandshake => Outcome::UpstreamUnavailable,
                 ForwardError::ConnectTimeout | ForwardError::ResponseTimeout => {
                     Outcome::UpstreamTimeout
                 }
                 ForwardError::BodyTooLarge => Outcome::BodyTooLarge,
                 ForwardError::BodyTooSlow => Outcome::BodyTooSlow,
                 ForwardError::ClientGone => Outcome::ClientGone,
+                ForwardError::Revoked => Outcome::Revoked,
                 ForwardError::Target => Outcome::Internal,
             },
             Reject::Management(error) => match error {
@@ -145,6 +151,8 @@ impl Reject {
             Reject::RateLimited(_) => "rate_limit",
             Reject::TooManyStreams => "streams_limit",
             Reject::BodyTooLarge => "body_too_large",
+            Reject::Revoked(Revocation::Key) => "key_revoked",
+            Reject::Revoked(Revocation::Scope) => "scope_revoked",
             Reject::Forward(error) => match error {
                 ForwardError::Connect(_) => "upstream_connect",
                 ForwardError::ConnectTimeout => "upstream_connect_timeout",
@@ -153,6 +161,8 @@ impl Reject {
                 ForwardError::Nonsense(_) => "upstream_nonsense",
                 ForwardError::Framing => "upstream_framing",
                 ForwardError::UnaskedUpgrade => "upstream_unasked_upgrade",
+                ForwardError::NoHandshake => "upstream_no_handshake",
+                ForwardError::Revoked => "revoked",
                 ForwardError::BodyTooLarge => "body_too_large",
                 ForwardError::BodyTooSlow => "body_too_slow",
                 ForwardError::ClientGone => "client_gone",
@@ -227,12 +237,18 @@ impl Reject {
                 "The request's body is too large.",
                 "The body has more bytes than the gateway's limit for this route.",
             ),
+            Reject::Revoked(Revocation::Key) | Reject::Forward(ForwardError::Revoked) => {
+                return Some(unknown_key());
+            }
+            Reject::Revoked(Revocation::Scope) => return Some(no_access()),
             Reject::Forward(error) => match error {
                 ForwardError::Connect(_)
                 | ForwardError::BrokenOff(_)
                 | ForwardError::Nonsense(_)
                 | ForwardError::Framing
                 | ForwardError::UnaskedUpgrade
+                | ForwardError::NoHandshake
+                | ForwardError::Revoked
                 | ForwardError::BodyTooLarge => (
                     S::BAD_GATEWAY,
                     C::UpstreamUnavailable,
@@ -268,6 +284,8 @@ impl Reject {
             | Reject::SeveralKeys
             | Reject::Unidentified(_)
             | Reject::Refused(Refusal::Unidentified)
+            | Reject::Revoked(Revocation::Key)
+            | Reject::Forward(ForwardError::Revoked)
             | Reject::Management(ManagementError::ActorGone) => {
                 let challenge = format!("ApiKey realm=\"keygate\", header=\"{key_header}\"");
                 let challenge = HeaderValue::from_str(&challenge)
@@ -302,6 +320,7 @@ impl Reject {
                 | Refusal::ScopeLacking,
             )
             | Reject::BodyTooLarge
+            | Reject::Revoked(Revocation::Scope)
             | Reject::Forward(_)
             | Reject::Management(
                 ManagementError::Invalid(_)

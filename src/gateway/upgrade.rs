@@ -12,7 +12,6 @@ pub(super) enum Wish {
     /// This connection.
     Connection,
     /// This stream, which is there once the answer's head was sent.
-    #[expect(dead_code, reason = "the tunnel, which comes next, takes it")]
     Stream(OnUpgrade),
 }
 

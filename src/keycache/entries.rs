@@ -77,6 +77,8 @@ pub struct KeyCache {
     digester: Digester,
     map: ArcSwap<Map>,
     revision: AtomicU64,
+    /// Counts what was brought in, whatever it was.
+    changes: AtomicU64,
 }
 
 impl KeyCache {
@@ -86,6 +88,7 @@ impl KeyCache {
             digester,
             map: ArcSwap::from_pointee(empty(0)),
             revision: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
         }
     }
 
@@ -109,6 +112,19 @@ impl KeyCache {
         } else {
             Err(Unidentified::Disabled(entry.record.id))
         }
+    }
+
+    /// The key of this digest as it is now, if it is in force.
+    pub fn look_up(&self, digest: &KeyDigest, now: Timestamp) -> Option<KeyRecord> {
+        let map = self.map.load();
+        let slot = map.get(digest)?;
+        let record = &slot.key().0.record;
+        record.is_in_force(now).then(|| record.clone())
+    }
+
+    /// Counts up whenever anything in the cache may have changed: who remembers it knows whether to look again.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// How many keys there are, in force or not.
@@ -148,6 +164,7 @@ impl KeyCache {
                 map.remove_if(&digest, |held, ()| held.0.record.revision < revision);
             }
         }
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Says that every change up to this one is in.
@@ -158,6 +175,7 @@ impl KeyCache {
     /// Puts what was loaded in the place of everything, at once.
     pub(super) fn replace(&self, loaded: Loaded, revision: Revision) {
         self.map.store(Arc::new(loaded.map));
+        self.changes.fetch_add(1, Ordering::Release);
         self.reached(revision);
     }
 
@@ -223,6 +241,11 @@ impl Sink for Loaded {
 pub struct Principal(Arc<Entry>);
 
 impl Principal {
+    /// The digest that it was found by.
+    pub fn digest(&self) -> KeyDigest {
+        self.0.digest
+    }
+
     /// The key, as it was when it was identified.
     pub fn record(&self) -> &KeyRecord {
         &self.0.record

@@ -20,6 +20,10 @@ pub enum ForwardError {
     Framing,
     #[error("the upstream switched protocols unasked")]
     UnaskedUpgrade,
+    #[error("the upstream's answer to a request for WebSocket is no handshake")]
+    NoHandshake,
+    #[error("the key lost its access while the request was served")]
+    Revoked,
     #[error("the request's body is larger than the limit")]
     BodyTooLarge,
     #[error("the request's body did not progress in time")]
@@ -40,10 +44,12 @@ impl ForwardError {
             | ForwardError::BrokenOff(_)
             | ForwardError::Nonsense(_)
             | ForwardError::Framing
-            | ForwardError::UnaskedUpgrade => true,
+            | ForwardError::UnaskedUpgrade
+            | ForwardError::NoHandshake => true,
             ForwardError::BodyTooLarge
             | ForwardError::BodyTooSlow
             | ForwardError::ClientGone
+            | ForwardError::Revoked
             | ForwardError::Target => false,
         }
     }
@@ -56,6 +62,7 @@ impl From<Wait> for ForwardError {
             Wait::RequestBody => ForwardError::BodyTooSlow,
             Wait::Connect => ForwardError::ConnectTimeout,
             Wait::Response | Wait::Stream => ForwardError::ResponseTimeout,
+            Wait::Revoked => ForwardError::Revoked,
             Wait::Head | Wait::Idle | Wait::ClientWrite | Wait::Linger => ForwardError::ClientGone,
         }
     }

@@ -50,6 +50,27 @@ pub struct Order<'a> {
     pub attempts: &'a Cell<u8>,
 }
 
+impl Order<'_> {
+    /// Sets the `Host` that only the chosen server can tell.
+    pub(super) fn host_of(&self, lease: &Lease<RequestBody>, headers: &mut HeaderMap) {
+        if self.upstream.host == HostRule::Upstream {
+            headers.insert(header::HOST, lease.server().authority.clone());
+        }
+    }
+
+    /// Ends a future with the first of the order's deadlines that fires while it waits.
+    pub(super) async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, ForwardError>>,
+    ) -> Result<T, ForwardError> {
+        Within {
+            inner: pin!(work),
+            deadlines: [self.deadline, self.upload],
+        }
+        .await
+    }
+}
+
 /// Sends the request and gives the answer as soon as its head is there.
 ///
 /// # Errors
@@ -80,11 +101,9 @@ pub async fn forward(
     *request.method_mut() = order.admitted.method().clone();
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
-    Within {
-        inner: pin!(send(&order, upstream, request, has_body)),
-        deadlines: [order.deadline, order.upload],
-    }
-    .await
+    order
+        .within(send(&order, upstream, request, has_body))
+        .await
 }
 
 /// How the client framed its body. hyper's own `GET` with a body of unknown length would lose it: said here, always.
@@ -114,10 +133,7 @@ async fn send(
     let mut choice = Choice::Any;
     loop {
         let mut lease = lease(order, upstream, choice).await?;
-        if order.upstream.host == HostRule::Upstream {
-            let authority = lease.server().authority.clone();
-            request.headers_mut().insert(header::HOST, authority);
-        }
+        order.host_of(&lease, request.headers_mut());
         // A request that must not be sent twice is not sent on a connection that the upstream has left.
         if lease.used() && !replayable && !lease.is_quiet() {
             continue;
@@ -162,7 +178,7 @@ async fn send(
 }
 
 /// A connection of the upstream. Each of its servers has the time that connecting may take.
-async fn lease(
+pub(super) async fn lease(
     order: &Order<'_>,
     upstream: &Upstream<RequestBody>,
     choice: Choice,
@@ -218,7 +234,7 @@ fn head_of(request: &Request<RequestBody>) -> Request<RequestBody> {
     copy
 }
 
-fn failure(order: &Order<'_>, error: hyper::Error) -> ForwardError {
+pub(super) fn failure(order: &Order<'_>, error: hyper::Error) -> ForwardError {
     match order.body_state.fault() {
         Some(BodyFault::TooLarge) => ForwardError::BodyTooLarge,
         Some(BodyFault::ClientGone) => ForwardError::ClientGone,
@@ -227,7 +243,7 @@ fn failure(order: &Order<'_>, error: hyper::Error) -> ForwardError {
     }
 }
 
-fn answer(
+pub(super) fn answer(
     order: &Order<'_>,
     lease: Lease<RequestBody>,
     response: Response<Incoming>,

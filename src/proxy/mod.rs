@@ -9,14 +9,22 @@
 //! upstream may have seen the request twice: the order counts each time that it was sent. The answer's body, a
 //! [`ResponseBody`], gives the connection back when it ends.
 //!
+//! A request that asks for WebSocket goes up by [`switch`] instead; once the upstream has agreed, a [`Tunnel`] carries the
+//! bytes of both sides, and HTTP is over on both connections.
+//!
 //! What this module is not for: deciding whether a request may be forwarded. Whoever calls it has the proof.
 
 mod body;
 mod error;
 mod forward;
 mod rewrite;
+mod tunnel;
+mod upgrade;
+mod websocket;
 
 pub use body::{BodyFault, BodyState, RequestBody, ResponseBody};
 pub use error::ForwardError;
 pub use forward::{Order, forward};
 pub use rewrite::REQUEST_ID;
+pub use tunnel::Tunnel;
+pub use upgrade::{Handshake, Switched, switch};

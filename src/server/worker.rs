@@ -4,7 +4,7 @@ use super::accept::Accepted;
 use super::connection::{self, Drain};
 use crate::config::{Cold, Snapshot};
 use crate::deadline::Sweeper;
-use crate::gateway::{Context, Report, Shared, stack};
+use crate::gateway::{Context, LOOK_EVERY, Report, Shared, stack};
 use crate::keycache::Keys;
 use arc_swap::ArcSwap;
 use std::io;
@@ -159,7 +159,7 @@ impl Seat {
         ));
         let drain = Drain::default();
         let line = stack();
-        // Both end with the runtime.
+        // These end with the runtime.
         tokio::task::spawn_local(async move { sweeper.run().await });
         let tidied = Rc::clone(&context);
         tokio::task::spawn_local(async move {
@@ -167,6 +167,14 @@ impl Seat {
             loop {
                 seconds.tick().await;
                 tidied.tidy();
+            }
+        });
+        let watching = Rc::clone(&context);
+        tokio::task::spawn_local(async move {
+            let mut looks = tokio::time::interval(LOOK_EVERY);
+            loop {
+                looks.tick().await;
+                watching.look_at_keys();
             }
         });
         while let Some(message) = inbox.recv().await {

@@ -49,6 +49,8 @@ pub enum Choice {
     Any,
     /// Only one that was never used.
     New,
+    /// Only one that was never used and speaks HTTP/1.1, whatever else the server speaks: it is to change its protocol.
+    Http1,
 }
 
 /// One worker's connections to one server.

@@ -8,7 +8,6 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use pin_project_lite::pin_project;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -21,7 +20,7 @@ where
 {
     let limits = link.limits();
     // hyper's limits lie above ours, so that ours answer first; its timer is not set, ours are the deadlines.
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .writev(false)
         .max_headers(limits.headers.saturating_add(limits.headers / 4 + 1))
         .max_buf_size(limits.head_bytes.saturating_mul(2).max(64 * 1024))
@@ -32,13 +31,23 @@ where
                 line,
             },
         );
-    Serving {
-        connection,
-        link,
+    let end = Serving {
+        connection: Pin::new(&mut connection),
+        link: Rc::clone(&link),
         drain,
         told: false,
     }
-    .await
+    .await;
+    // Taken in any case: it holds the lane, which holds it.
+    let tunnel = link.take_tunnel();
+    match (end, tunnel) {
+        (End::Closed, Some(tunnel)) => {
+            let parts = connection.into_parts();
+            tunnel.carry(parts.io.into_inner(), parts.read_buf).await;
+            End::Closed
+        }
+        (end, _) => end,
+    }
 }
 
 /// hyper's way into the line.
@@ -64,15 +73,12 @@ where
     }
 }
 
-pin_project! {
-    /// hyper's connection, under our deadlines and the drain.
-    struct Serving<C> {
-        #[pin]
-        connection: C,
-        link: Rc<Link>,
-        drain: Drain,
-        told: bool,
-    }
+/// hyper's connection, under our deadlines and the drain.
+struct Serving<'c, C> {
+    connection: Pin<&'c mut C>,
+    link: Rc<Link>,
+    drain: Drain,
+    told: bool,
 }
 
 /// What is needed of hyper's connection.
@@ -91,14 +97,14 @@ where
     }
 }
 
-impl<C: Connection> Future for Serving<C> {
+impl<C: Connection> Future for Serving<'_, C> {
     type Output = End;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
-        let mut this = self.project();
+        let this = self.get_mut();
         this.link.wake_by(cx.waker());
-        if this.drain.has_begun() && !*this.told {
-            *this.told = true;
+        if this.drain.has_begun() && !this.told {
+            this.told = true;
             this.connection.as_mut().finish_and_close();
         }
         let fired = this.link.deadline().fired();
@@ -106,14 +112,14 @@ impl<C: Connection> Future for Serving<C> {
             Some(wait @ (Wait::Head | Wait::ClientWrite)) => {
                 return Poll::Ready(End::Fired(wait));
             }
-            Some(Wait::Idle) if !*this.told => {
-                *this.told = true;
+            Some(Wait::Idle) if !this.told => {
+                this.told = true;
                 this.connection.as_mut().finish_and_close();
             }
             // The request's own future finds what fired, and answers.
             _ => {}
         }
-        match this.connection.poll(cx) {
+        match this.connection.as_mut().poll(cx) {
             // Whoever lingers too long is cut off; why the connection was to end, below, is still hyper's to say.
             Poll::Ready(Ok(())) if fired == Some(Wait::Linger) => {
                 Poll::Ready(End::Fired(Wait::Linger))

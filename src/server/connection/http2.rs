@@ -54,6 +54,7 @@ where
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
+            .enable_connect_protocol()
             .max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX))
             .serve_connection(
                 TokioIo::new(io),
@@ -132,7 +133,7 @@ where
     type Future = L::Future;
 
     fn call(&self, request: Request<Incoming>) -> L::Future {
-        let lane = Rc::new(self.streams.connection.new_lane());
+        let lane = self.streams.connection.new_lane();
         self.streams.begin(Rc::clone(&lane));
         self.line.clone().call(Arrival {
             link: lane,
@@ -150,10 +151,16 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Lanes {
         let lane = self.0.next.take();
         match lane {
             Some(lane) => {
-                tokio::task::spawn_local(Stream {
-                    future,
-                    held: Held(Rc::clone(&self.0)),
-                    lane,
+                let held = Held {
+                    streams: Rc::clone(&self.0),
+                    lane: Rc::clone(&lane),
+                };
+                tokio::task::spawn_local(async move {
+                    let held = held;
+                    Stream { future, lane }.await;
+                    if let Some(tunnel) = held.lane.take_tunnel() {
+                        tunnel.carry_stream().await;
+                    }
                 });
             }
             // Not a stream, but what carries the bytes of one that was upgraded: it ends with that.
@@ -165,11 +172,16 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Lanes {
 }
 
 /// Counts a stream until it ends.
-struct Held(Rc<Streams>);
+struct Held {
+    streams: Rc<Streams>,
+    lane: Rc<Link>,
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.end();
+        // It holds the lane, which holds it.
+        drop(self.lane.take_tunnel());
+        self.streams.end();
     }
 }
 
@@ -179,7 +191,6 @@ pin_project! {
         #[pin]
         future: F,
         lane: Rc<Link>,
-        held: Held,
     }
 }
 

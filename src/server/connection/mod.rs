@@ -45,7 +45,7 @@ where
     let Ok(socket) = socket.adopt() else {
         return context.connection_closed("io_error");
     };
-    let link = Rc::new(Link::new(Rc::clone(&context), peer));
+    let link = Link::new(Rc::clone(&context), peer);
     link.deadline().arm(Wait::Head, context.timeouts().head);
     let end = speak(socket, link, drain, line).await;
     report(&context, peer, end);
@@ -110,6 +110,7 @@ fn wait_reason(wait: Wait) -> &'static str {
         Wait::ClientWrite => "write_timeout",
         Wait::Linger => "linger_timeout",
         Wait::RequestBody => "body_timeout",
+        Wait::Revoked => "revoked",
         Wait::Idle | Wait::Connect | Wait::Response | Wait::Stream => "timeout",
     }
 }
