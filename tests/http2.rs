@@ -116,8 +116,10 @@ fn a_client_speaks_http2_with_prior_knowledge_and_its_streams_share_a_connection
 #[test]
 fn refusals_are_those_of_http1() {
     let upstream = Upstream::echo();
-    let (_folder, key, gateway) = start("", &upstream);
-    let weak = _folder.new_key("weak", "authOnly");
+    let folder = Folder::new(upstream.address, "", ROUTES);
+    let key = folder.new_key("h2", "fullAccess");
+    let weak = folder.new_key("weak", "authOnly");
+    let gateway = folder.start();
     let gone = "0123456789012345678901234567890123456789";
     run(async {
         let (sender, _) = connect(gateway.address).await;
