@@ -38,6 +38,11 @@ fn python() -> Command {
     Command::new(if own.exists() { own } else { "python3".into() })
 }
 
+fn python_with(module: &str) -> bool {
+    let what = format!("Python with `{module}`");
+    is_here(&what, python().args(["-c", &format!("import {module}")]))
+}
+
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/data/peers")
@@ -416,4 +421,61 @@ fn pythons_servers_are_upstreams_as_they_are() {
             );
         }
     }
+}
+
+#[test]
+fn pythons_websockets_talk_through_the_gateway_until_their_key_is_gone() {
+    if !python_with("websockets") {
+        return;
+    }
+    let peer = || {
+        let mut command = python();
+        command.arg(script("websocket_peer.py"));
+        command
+    };
+    let upstream = Peer::start(peer().arg("serve"));
+    let folder = Folder::new(upstream.address, "", ROUTES);
+    let admin = folder.new_key("Admin", "fullAccess");
+    let key = folder.new_key("Peer", "fullAccess");
+    let gateway = folder.start();
+    let port = gateway.address.port().to_string();
+    let told = lines(peer().args(["call", &port, &key]));
+    let mut due = Vec::new();
+    for (compression, deflate) in [
+        (serde_json::json!("deflate"), 1),
+        (serde_json::Value::Null, 0),
+    ] {
+        due.push(serde_json::json!({
+            "compression": compression, "text": "hello", "binary": true, "order": true,
+            "subprotocol": "chat.v1", "deflate": deflate,
+        }));
+        due.push(serde_json::json!({ "headers": {
+            "apikey": null, "x-keygate-key-name": "Peer", "x-forwarded-for": "127.0.0.1", "origin": null,
+        } }));
+        due.push(serde_json::json!({ "closed": 4001, "reason": "as asked" }));
+    }
+    due.push(serde_json::json!({ "refused": "no key", "status": 401 }));
+    due.push(serde_json::json!({ "refused": "no route", "status": 404 }));
+    due.push(serde_json::json!({ "many": 100 }));
+    assert_eq!(told, due);
+
+    let mut waiting = peer()
+        .args(["wait", &port, &key])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut out = BufReader::new(waiting.stdout.take().expect("stdout is piped")).lines();
+    let mut line = || out.next().expect("a line").expect("a line");
+    assert_eq!(line(), r#"{"open": "hello"}"#);
+    let id = gateway
+        .all_keys(&admin)
+        .iter()
+        .find(|key| key["name"] == "Peer")
+        .expect("the key")["id"]
+        .clone();
+    let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+    let deleted = gateway.manage(&admin, &format!("DELETE /apikeys/{id}"), "");
+    assert_eq!(deleted.status, 200, "{}", deleted.text());
+    assert_eq!(line(), r#"{"closed": 1008}"#);
+    assert!(waiting.wait().expect("wait").success());
 }

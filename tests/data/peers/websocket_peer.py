@@ -2,6 +2,7 @@
 
     websocket_peer.py serve            prints "port N", echoes; `close` is answered with code 4001
     websocket_peer.py call PORT KEY    talks to it through PORT, prints lines of JSON
+    websocket_peer.py wait PORT KEY    waits on an open connection until it is closed, prints why
 """
 
 import asyncio
@@ -14,6 +15,13 @@ from websockets.asyncio.server import serve as listen
 
 
 async def echo(socket):
+    try:
+        await talk(socket)
+    except websockets.ConnectionClosed:
+        pass
+
+
+async def talk(socket):
     async for message in socket:
         if message == "close":
             await socket.close(4001, "as asked")
@@ -35,7 +43,7 @@ def tell(**told):
 
 
 async def call(port, key):
-    url = f"ws://127.0.0.1:{port}/ws/echo"
+    url = f"ws://127.0.0.1:{port}/v3/echo"
     headers = {"apikey": key}
     for compression in ("deflate", None):
         options = {"additional_headers": headers, "compression": compression, "max_size": None}
@@ -59,7 +67,7 @@ async def call(port, key):
                 await socket.recv()
             except websockets.ConnectionClosed as closed:
                 tell(closed=closed.rcvd.code, reason=closed.rcvd.reason)
-    for name, given, path in (("no key", {}, "/ws/echo"), ("no route", headers, "/nowhere")):
+    for name, given, path in (("no key", {}, "/v3/echo"), ("no route", headers, "/nowhere")):
         try:
             async with connect(f"ws://127.0.0.1:{port}{path}", additional_headers=given):
                 tell(refused=name, status=101)
@@ -67,14 +75,27 @@ async def call(port, key):
             tell(refused=name, status=error.response.status_code)
     # Many at once.
     async def one(n):
-        async with connect(url, additional_headers=headers) as socket:
+        async with connect(url, subprotocols=["chat.v2"], additional_headers=headers) as socket:
             await socket.send(f"socket {n}")
             return await socket.recv() == f"socket {n}"
 
     tell(many=sum(await asyncio.gather(*(one(n) for n in range(100)))))
 
 
+async def wait(port, key):
+    url = f"ws://127.0.0.1:{port}/v3/echo"
+    async with connect(url, subprotocols=["chat.v2"], additional_headers={"apikey": key}) as socket:
+        await socket.send("hello")
+        tell(open=await socket.recv())
+        try:
+            await socket.recv()
+        except websockets.ConnectionClosed as closed:
+            tell(closed=closed.rcvd and closed.rcvd.code)
+
+
 if sys.argv[1] == "serve":
     asyncio.run(serve())
+elif sys.argv[1] == "wait":
+    asyncio.run(wait(sys.argv[2], sys.argv[3]))
 else:
     asyncio.run(call(sys.argv[2], sys.argv[3]))
