@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 pub mod fault_proxy;
+pub mod frames;
 pub mod local;
 pub mod process;
 pub mod scripted;
