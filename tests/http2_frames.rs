@@ -11,6 +11,9 @@ use support::{Folder, Gateway, ROUTES, Upstream};
 
 type Field<'a> = (&'a [u8], &'a [u8]);
 
+/// A name, the fields of a head, whether the head ends the stream, and the frames that come after it.
+type Upload<'a> = (&'a str, Vec<Field<'a>>, bool, Vec<Vec<u8>>);
+
 /// The pseudo-fields of an ordinary request.
 const GET: &[Field] = &[
     (b":method", b"GET"),
@@ -231,8 +234,7 @@ fn a_body_that_is_not_as_long_as_said_is_never_whole_upstream() {
     let (upstream, _folder, gateway) = house();
     let smuggled = b"GET /open/smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
     let length = |n: &'static [u8]| and(POST, &[(b"content-length", n)]);
-    // What is sent after the head; whether the head ends the stream.
-    let rows: Vec<(&str, Vec<Field>, bool, Vec<Vec<u8>>)> = vec![
+    let rows: Vec<Upload> = vec![
         (
             "length of a stream that has ended",
             length(b"5"),
