@@ -277,7 +277,7 @@ impl<'a> Item<'a> {
             self.wrong(
                 desk,
                 format!(
-                    "`{}` takes no `${{…}}`: it is replaced only in the values of `headers.set`",
+                    "`{}` takes no `${{…}}`: it is replaced only in the values of `headers`",
                     self.name
                 ),
             );

@@ -289,7 +289,13 @@ async fn a_changed_secret_file_is_in_force() {
     fs::write(folder.path().join("secret/token"), "one\n").unwrap();
     fs::write(folder.path().join("keygate.toml"), text).unwrap();
     let set = Set::start(folder);
-    let value = |set: &Set| set.live.snapshot().hot.upstreams[0].set[0].1.clone();
+    let value = |set: &Set| {
+        let edits = &set.live.snapshot().hot.upstreams[0].headers.request;
+        match &edits.set[0].1 {
+            crate::http::edits::Template::Fixed(value) => value.clone(),
+            made => panic!("{made:?}"),
+        }
+    };
     assert_eq!(value(&set), "one");
     replace(&set.path("secret/token"), "two\n");
     set.until("the new secret", |s| value(s) == "two").await;

@@ -7,6 +7,7 @@
 use super::compile;
 use super::fields::{Desk, File, Item, Table};
 use super::files::{Disk, FileSet, is_pattern, resolve};
+use super::headers::HeaderReader;
 use super::hosts::Hosts;
 use super::problem::{Problem, Problems, Severity};
 use super::routes::{self, Context, Rules, Shared};
@@ -293,26 +294,18 @@ impl Reader<'_> {
         let timeouts = process::timeouts(&mut root, &mut self.desk);
         let limits = process::limits(&mut root, &mut self.desk);
         let cors = process::cors(&mut root, &mut self.desk);
-        let upstreams = {
-            let mut secrets = SecretReader {
-                disk: self.disk,
-                folder: &self.folder,
-                secrets: self.secrets,
-                files: &mut self.files,
-                read: BTreeMap::new(),
-            };
-            let found = upstreams::upstreams(
-                &mut root,
-                timeouts,
-                &keys.settings.header,
-                &mut secrets,
-                &mut self.desk,
-            );
-            for (path, print) in secrets.read {
-                note(&mut self.mark, &path, print.as_ref().map(|p| &p[..]));
-            }
-            found
+        let mut secrets = SecretReader {
+            disk: self.disk,
+            folder: &self.folder,
+            secrets: self.secrets,
+            files: &mut self.files,
+            read: BTreeMap::new(),
         };
+        let mut headers = HeaderReader {
+            secrets: &mut secrets,
+            key: &keys.settings.header,
+        };
+        let upstreams = upstreams::upstreams(&mut root, timeouts, &mut headers, &mut self.desk);
         for table in &included {
             if table.entries().is_empty() && table.file.broken.is_empty() {
                 self.desk.error(
@@ -322,9 +315,9 @@ impl Reader<'_> {
             }
         }
         let mut shared = Shared::default();
-        routes::shared(&mut root, &mut shared, &mut self.desk);
+        routes::shared(&mut root, &mut shared, &mut headers, &mut self.desk);
         for table in &mut included {
-            routes::shared(table, &mut shared, &mut self.desk);
+            routes::shared(table, &mut shared, &mut headers, &mut self.desk);
         }
         if !self.all_read {
             // What could not be read may declare what seems to be missing.
@@ -338,9 +331,18 @@ impl Reader<'_> {
             upstreams: &upstreams,
         };
         let mut rules = Rules::default();
-        routes::file_routes(&mut root, &context, &mut rules, &mut self.desk);
+        routes::file_routes(
+            &mut root,
+            &context,
+            &mut headers,
+            &mut rules,
+            &mut self.desk,
+        );
         for table in &mut included {
-            routes::file_routes(table, &context, &mut rules, &mut self.desk);
+            routes::file_routes(table, &context, &mut headers, &mut rules, &mut self.desk);
+        }
+        for (path, print) in secrets.read {
+            note(&mut self.mark, &path, print.as_ref().map(|p| &p[..]));
         }
         let start = root.place();
         root.finish(&mut self.desk);

@@ -18,6 +18,7 @@ mod balancing;
 mod compile;
 mod fields;
 mod files;
+mod headers;
 mod hints;
 mod hosts;
 mod listeners;

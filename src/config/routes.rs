@@ -7,11 +7,13 @@
 use super::allowance::{self, Own};
 use super::balancing;
 use super::fields::{Desk, Item, Table, nearest};
+use super::headers::HeaderReader;
 use super::problem::Problem;
 use super::process::{path_start, route_method, size, time};
 use super::syntax::Broken;
 use super::upstreams::Upstreams;
 use super::value::Unreadable;
+use crate::http::edits::HeaderEdits;
 use crate::key::{ScopeError, ScopeName, Scopes};
 use crate::policy::{
     AccessSpec, Exceptions, Expectation, HostPattern, Methods, Place, Rate, Retries, RouteSettings,
@@ -49,6 +51,7 @@ struct Defaults {
     retries: Option<Retries>,
     rate: Option<Rate>,
     streams: Option<u32>,
+    headers: Option<Arc<HeaderEdits>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -60,7 +63,12 @@ struct RouteTimeouts {
 }
 
 /// Reads `[scopes]` and `[defaults]` of a file.
-pub(super) fn shared(root: &mut Table<'_>, into: &mut Shared, desk: &mut Desk) {
+pub(super) fn shared(
+    root: &mut Table<'_>,
+    into: &mut Shared,
+    headers: &mut HeaderReader<'_, '_>,
+    desk: &mut Desk,
+) {
     for broken in root.file.broken {
         match broken.table.as_str() {
             "scopes" => into.scopes_unsound = true,
@@ -82,7 +90,7 @@ pub(super) fn shared(root: &mut Table<'_>, into: &mut Shared, desk: &mut Desk) {
     }
     if let Some(field) = root.field("defaults") {
         match field.table(desk) {
-            Some(table) => defaults(table, into, desk),
+            Some(table) => defaults(table, into, headers, desk),
             None => into.defaults_unsound = true,
         }
     }
@@ -135,7 +143,12 @@ fn scope_names(items: &[Item<'_>], desk: &mut Desk) -> Vec<(ScopeName, Place)> {
         .collect()
 }
 
-fn defaults(mut table: Table<'_>, into: &mut Shared, desk: &mut Desk) {
+fn defaults(
+    mut table: Table<'_>,
+    into: &mut Shared,
+    headers: &mut HeaderReader<'_, '_>,
+    desk: &mut Desk,
+) {
     for name in [
         "upstream",
         "body_bytes",
@@ -143,6 +156,7 @@ fn defaults(mut table: Table<'_>, into: &mut Shared, desk: &mut Desk) {
         "retries",
         "rate",
         "streams",
+        "headers",
     ] {
         let Some(field) = table.field(name) else {
             continue;
@@ -170,6 +184,7 @@ fn defaults(mut table: Table<'_>, into: &mut Shared, desk: &mut Desk) {
                 let streams = allowance::streams(&mut table, "streams", desk);
                 into.defaults.streams = Own::over(streams, None);
             }
+            "headers" => into.defaults.headers = edits(Some(field), headers, desk),
             _ => {
                 if let Some(timeouts) = field.table(desk) {
                     into.defaults.timeouts = route_timeouts(timeouts, desk);
@@ -184,8 +199,16 @@ fn defaults(mut table: Table<'_>, into: &mut Shared, desk: &mut Desk) {
             "there is no default for who may call: each route says it",
         );
     }
-    table.not_yet(desk, &["headers", "cors"]);
+    table.not_yet(desk, &["cors"]);
     table.finish(desk);
+}
+
+fn edits(
+    field: Option<Item<'_>>,
+    headers: &mut HeaderReader<'_, '_>,
+    desk: &mut Desk,
+) -> Option<Arc<HeaderEdits>> {
+    field.map(|field| Arc::new(headers.edits(Some(field), desk)))
 }
 
 fn body_bytes(table: &mut Table<'_>, desk: &mut Desk) -> Option<u64> {
@@ -319,6 +342,7 @@ pub(super) struct Context<'a> {
 pub(super) fn file_routes(
     root: &mut Table<'_>,
     context: &Context<'_>,
+    headers: &mut HeaderReader<'_, '_>,
     rules: &mut Rules,
     desk: &mut Desk,
 ) {
@@ -326,7 +350,7 @@ pub(super) fn file_routes(
     for item in tables(root, "routes", desk) {
         rules.written += 1;
         match item.table(desk) {
-            Some(table) => route(table, prefixes.as_deref(), context, rules, desk),
+            Some(table) => route(table, prefixes.as_deref(), context, headers, rules, desk),
             None => rules.all_shapes_known = false,
         }
     }
@@ -390,6 +414,7 @@ fn route(
     mut table: Table<'_>,
     prefixes: Option<&[String]>,
     context: &Context<'_>,
+    headers: &mut HeaderReader<'_, '_>,
     rules: &mut Rules,
     desk: &mut Desk,
 ) {
@@ -408,7 +433,16 @@ fn route(
         .and_then(|f| f.parse(desk, "a name", route_name));
     let denied = matches!(access, Some(AccessSpec::Deny));
     let upstream = upstream(&mut table, denied, context, desk);
-    let settings = settings(&mut table, access.as_ref(), &context.shared.defaults, desk);
+    let mut settings = settings(&mut table, access.as_ref(), &context.shared.defaults, desk);
+    let own = edits(table.field("headers"), headers, desk);
+    settings.headers = context
+        .shared
+        .defaults
+        .headers
+        .iter()
+        .cloned()
+        .chain(own)
+        .collect();
     if let (Some(paths), Some(prefix)) = (&paths, &settings.strip_prefix)
         && !paths.iter().any(|(path, _)| begins_with(path, prefix))
         && let Some(field) = table.field("strip_prefix")
@@ -419,7 +453,7 @@ fn route(
         );
         field.wrong(desk, message);
     }
-    table.not_yet(desk, &["headers", "cors"]);
+    table.not_yet(desk, &["cors"]);
     // An unknown field may be a misspelt part of the shape.
     let before = desk.problems.len();
     table.finish(desk);
@@ -643,6 +677,7 @@ fn settings(
         retries: retries.or_else(|| defaults.retries.clone()),
         rate: Own::over(rate, counted.and_then(|d| d.rate)),
         streams: Own::over(streams, counted.and_then(|d| d.streams)),
+        headers: Vec::new(),
     }
 }
 

@@ -1,10 +1,11 @@
-//! `${env:NAME}` and `${file:PATH}` in values that may be secrets.
+//! `${env:NAME}` and `${file:PATH}` in values that may be secrets, and variables beside them.
 //!
 //! What they name is put in their place when the configuration is read; a file's last line end is cut. No message here
 //! holds what was found, nor what stands around it.
 
 use super::files::{Disk, FileSet, resolve};
 use super::source::ReadError;
+use crate::http::edits::{Part, Variable};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -31,7 +32,10 @@ pub(super) struct SecretReader<'a> {
 /// Why a value could not be put together.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SecretError {
-    #[error("expected `${{env:NAME}}` or `${{file:PATH}}` after `${{`")]
+    #[error(
+        "expected `${{env:NAME}}`, `${{file:PATH}}`, or `${{` and one of {} and `}}`",
+        names()
+    )]
     Form,
     #[error("the environment variable `{0}` is not set (`--no-secrets` checks without it)")]
     Unset(String),
@@ -45,19 +49,42 @@ pub(super) enum SecretError {
     EmptyFile(PathBuf),
 }
 
+fn names() -> String {
+    Variable::NAMES.map(|(name, _)| name).join(", ")
+}
+
 impl SecretReader<'_> {
-    /// The text with all references replaced.
-    pub(super) fn expand(&mut self, text: &str) -> Result<Zeroizing<String>, SecretError> {
+    /// The text with all references replaced, in parts between its variables, and whether there was a reference. No
+    /// parts for no text.
+    pub(super) fn parts(&mut self, text: &str) -> Result<(Vec<Part>, bool), SecretError> {
+        let mut parts = Vec::new();
+        let mut secret = false;
         let mut out = Zeroizing::new(String::with_capacity(text.len()));
         let mut rest = text;
+        let flush = |out: &mut Zeroizing<String>, parts: &mut Vec<Part>| {
+            if !out.is_empty() {
+                parts.push(Part::Text(out.as_str().into()));
+                *out = Zeroizing::new(String::new());
+            }
+        };
         while let Some(at) = rest.find("${") {
             out.push_str(&rest[..at]);
             let (reference, after) = rest[at + 2..].split_once('}').ok_or(SecretError::Form)?;
-            out.push_str(&self.one(reference)?);
+            match Variable::named(reference) {
+                Some(variable) => {
+                    flush(&mut out, &mut parts);
+                    parts.push(Part::Variable(variable));
+                }
+                None => {
+                    out.push_str(&self.one(reference)?);
+                    secret = true;
+                }
+            }
             rest = after;
         }
         out.push_str(rest);
-        Ok(out)
+        flush(&mut out, &mut parts);
+        Ok((parts, secret))
     }
 
     fn one(&mut self, reference: &str) -> Result<Zeroizing<String>, SecretError> {

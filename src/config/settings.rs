@@ -6,6 +6,7 @@
 use super::hosts::Hosts;
 use crate::clock::Timestamp;
 pub use crate::http::UnderscoreRule as Underscores;
+use crate::http::edits::HeaderEdits;
 use crate::key::{Authority, Reveal};
 use crate::net::Peer;
 use crate::policy::{Policy, Rate, Retries};
@@ -291,8 +292,8 @@ pub struct UpstreamSettings {
     pub servers: Vec<UpstreamServer>,
     /// Which `Host` its servers get.
     pub host: HostRule,
-    /// Headers that are set on each request, replacing the client's; values may be secrets and are marked sensitive.
-    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// What is set, added and removed; the route's own goes over it.
+    pub headers: HeaderEdits,
     /// The general timeouts with this upstream's own laid over them.
     pub timeouts: Timeouts,
     /// Which of its servers a request goes to, and what happens when they fail.

@@ -1,6 +1,7 @@
 //! What is said of faulty configurations: rows of TOML, and the problems that each gives.
 
 use super::*;
+use crate::http::edits::Template;
 use std::time::Duration;
 
 /// A small configuration that is fine; rows add faults to it.
@@ -242,7 +243,7 @@ fn values_of_the_process() {
         (
             "[keys]\nheader = \"${env:HEADER}\"",
             &[
-                "2:10: `keys.header` takes no `${…}`: it is replaced only in the values of `headers.set`",
+                "2:10: `keys.header` takes no `${…}`: it is replaced only in the values of `headers`",
             ],
         ),
         (
@@ -294,7 +295,7 @@ fn upstreams_say_what_is_not_supported_and_what_is_wrong() {
                 "3:87: `upstreams.a.headers.set.b` is a whole number; expected a text, in which `${env:NAME}` and `${file:PATH}` are replaced",
                 "3:94: `upstreams.a.headers.set.c` is empty",
                 "3:102: `upstreams.a.headers.set.d` cannot be a header's value: expected visible characters and blanks, in one line",
-                "3:114: `upstreams.a.headers.set.e`: expected `${env:NAME}` or `${file:PATH}` after `${`",
+                "3:114: `upstreams.a.headers.set.e`: expected `${env:NAME}`, `${file:PATH}`, or `${` and one of key.id, key.name, key.scope, request.id, client.address and `}`",
             ],
         ),
     ]);
@@ -438,6 +439,95 @@ fn rates_and_streams_are_of_routes_that_ask_for_a_key() {
     ] {
         assert_eq!(of(defaults, route), expected, "{defaults} {route}");
     }
+}
+
+#[test]
+fn headers_that_are_the_gateways_cannot_be_edited() {
+    let framing = "says how the message is framed, which the gateway decides";
+    let ours = "is set by the gateway itself";
+    for (name, request, response) in [
+        ("Connection", Some(framing), Some(framing)),
+        ("content_length", Some(framing), Some(framing)),
+        ("Transfer-Encoding", Some(framing), Some(framing)),
+        ("TE", Some(framing), Some(framing)),
+        ("Trailer", Some(framing), Some(framing)),
+        ("Upgrade", Some(framing), Some(framing)),
+        ("Expect", Some(framing), Some(framing)),
+        ("Keep-Alive", Some(framing), Some(framing)),
+        ("Proxy-Authenticate", Some(framing), Some(framing)),
+        ("Sec-WebSocket-Key", Some(framing), Some(framing)),
+        (
+            "Host",
+            Some("is set by the upstream's `host`"),
+            Some("is set by the upstream's `host`"),
+        ),
+        ("X-Keygate-Scope", Some(ours), Some(ours)),
+        ("x_keygate_key_id", Some(ours), Some(ours)),
+        ("X-Forwarded-For", Some(ours), Some(ours)),
+        ("Forwarded", Some(ours), Some(ours)),
+        ("X-Request-Id", Some(ours), Some(ours)),
+        ("Via", Some(ours), None),
+        ("Server", None, None),
+        ("X-Real-IP", None, None),
+        ("Set-Cookie", None, None),
+    ] {
+        for (direction, refusal) in [("request", request), ("response", response)] {
+            for edit in [
+                format!("set = {{ {name} = \"x\" }}"),
+                format!("add = {{ {name} = \"x\" }}"),
+                format!("remove = [\"{name}\"]"),
+            ] {
+                let text = format!(
+                    "{GOOD}[[routes]]\npath = \"/a\"\nscope = \"authOnly\"\nheaders.{direction} = {{ {edit} }}\n"
+                );
+                let said = load_texts(&text, &[])
+                    .err()
+                    .map(|problems| problems.0[0].message.clone());
+                let expected = refusal.map(|why| format!("`{}` {why}", name.to_ascii_lowercase()));
+                assert_eq!(said, expected, "{direction} {edit}");
+            }
+        }
+    }
+}
+
+#[test]
+fn edits_of_headers_say_what_is_wrong_with_them() {
+    table_after(&[
+        (
+            "[[routes]]\npath = \"/a\"\naccess = \"public\"\nheaders.set = { apikey = \"x\" }\nheaders.request.set = { X-Key = \"${key.id}-${request.id}\" }\nheaders.response = { set = { A = \"${client.address}\" }, add = { B = \"${key.name}${key.scope}\" }, remove = [\"Server\"] }\n",
+            &[],
+        ),
+        (
+            "[[routes]]\npath = \"/a\"\naccess = \"public\"\nheaders.set = { A = \"1\" }\nheaders.request = { set = { a = \"2\" }, add = { B = \"1\" }, remove = [\"A\", \"b\", \"c\", \"C\", \"d e\", 1] }\n",
+            &[
+                "5:29: `a` is set twice",
+                "5:69: `a` is set and removed; expected one of the two",
+                "5:74: `b` is added and removed; expected one of the two",
+                "5:84: `c` is removed twice",
+                "5:89: expected a header's name",
+                "5:96: `routes.headers.request.remove` is a whole number; expected a header's name",
+            ],
+        ),
+        (
+            "[[routes]]\npath = \"/a\"\naccess = \"public\"\nheaders = { request = { add = { apikey = \"x\" }, remove = [\"ApiKey\"] }, response = { set = { apikey = \"x\" } }, respons = 1 }\n",
+            &[
+                "4:33: `apikey` carries the client's key, which never goes up; `set` gives the upstream its own",
+                "4:59: `apikey` carries the client's key, which never goes up; `set` gives the upstream its own",
+                "4:93: `apikey` carries keys, and no answer does",
+                "4:111: unknown field `respons` in `routes.headers`; did you mean `response`?",
+            ],
+        ),
+        (
+            "[[routes]]\npath = \"/a\"\naccess = \"public\"\nheaders.response.set = { A = \"\", B = \"${key.secret}\", C = \"${\", D = \"a\\n${key.id}\", E = [] }\n",
+            &[
+                "4:30: `routes.headers.response.set.A` is empty",
+                "4:38: `routes.headers.response.set.B`: expected `${env:NAME}`, `${file:PATH}`, or `${` and one of key.id, key.name, key.scope, request.id, client.address and `}`",
+                "4:59: `routes.headers.response.set.C`: expected `${env:NAME}`, `${file:PATH}`, or `${` and one of key.id, key.name, key.scope, request.id, client.address and `}`",
+                "4:69: `routes.headers.response.set.D` cannot be a header's value: expected visible characters and blanks, in one line",
+                "4:89: `routes.headers.response.set.E` is a list; expected a text, in which `${env:NAME}` and `${file:PATH}` are replaced",
+            ],
+        ),
+    ]);
 }
 
 #[test]
@@ -764,7 +854,9 @@ fn secrets_come_from_files_and_a_file_is_read_once() {
     let loaded = load(&path, Secrets::Required)
         .map_err(|p| p.to_string())
         .unwrap();
-    let (name, value) = &loaded.hot.upstreams[0].set[0];
+    let (name, Template::Fixed(value)) = &loaded.hot.upstreams[0].headers.request.set[0] else {
+        panic!("a value without variables");
+    };
     assert_eq!(
         (name.as_str(), value.as_bytes()),
         ("authorization", &b"Bearer sesame"[..])

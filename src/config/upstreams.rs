@@ -2,14 +2,12 @@
 
 use super::balancing;
 use super::fields::{Desk, Item, Table};
-use super::problem::Problem;
-use super::process::{is_framing, time};
-use super::secret::SecretReader;
+use super::headers::HeaderReader;
+use super::process::time;
 use super::settings::{Balancing, HostRule, Timeouts, UpstreamSettings};
 use super::value;
+use crate::http::edits::HeaderEdits;
 use crate::policy::Place;
-use http::{HeaderName, HeaderValue};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// All upstreams by position, and where each is written.
@@ -34,8 +32,7 @@ impl Upstreams {
 pub(super) fn upstreams(
     root: &mut Table<'_>,
     general: Timeouts,
-    key_header: &HeaderName,
-    secrets: &mut SecretReader<'_>,
+    headers: &mut HeaderReader<'_, '_>,
     desk: &mut Desk,
 ) -> Upstreams {
     let mut found = Upstreams::default();
@@ -54,9 +51,9 @@ pub(super) fn upstreams(
             );
         }
         found.places.push(item.key_place());
-        found.settings.push(Arc::new(upstream(
-            name, &item, general, key_header, secrets, desk,
-        )));
+        found
+            .settings
+            .push(Arc::new(upstream(name, &item, general, headers, desk)));
     }
     found
 }
@@ -65,15 +62,14 @@ fn upstream(
     name: &str,
     item: &Item<'_>,
     general: Timeouts,
-    key_header: &HeaderName,
-    secrets: &mut SecretReader<'_>,
+    headers: &mut HeaderReader<'_, '_>,
     desk: &mut Desk,
 ) -> UpstreamSettings {
     let mut found = UpstreamSettings {
         name: Arc::from(name),
         servers: Vec::new(),
         host: HostRule::Upstream,
-        set: Vec::new(),
+        headers: HeaderEdits::default(),
         timeouts: general,
         balancing: Balancing::default(),
     };
@@ -114,7 +110,7 @@ fn upstream(
             }
         }
     }
-    found.balancing = balancing::balancing(&mut table, key_header, desk);
+    found.balancing = balancing::balancing(&mut table, headers.key, desk);
     if let Some(mut timeouts) = table.field("timeouts").and_then(|f| f.table(desk)) {
         let t = &mut found.timeouts;
         for (name, place) in [
@@ -136,85 +132,7 @@ fn upstream(
         }
         timeouts.finish(desk);
     }
-    if let Some(field) = table.field("headers") {
-        // Whatever is wrong with it: what stands here may be a credential.
-        field.hide();
-        if let Some(mut headers) = field.table(desk) {
-            if let Some(set) = headers.field("set").and_then(|f| f.table(desk)) {
-                found.set = set_headers(&set, secrets, desk);
-            }
-            headers.finish(desk);
-        }
-    }
+    found.headers = headers.edits(table.field("headers"), desk);
     table.finish(desk);
     found
-}
-
-fn set_headers(
-    table: &Table<'_>,
-    secrets: &mut SecretReader<'_>,
-    desk: &mut Desk,
-) -> Vec<(HeaderName, HeaderValue)> {
-    let mut set = Vec::new();
-    let mut places = BTreeMap::<String, Place>::new();
-    for (text, item) in table.entries() {
-        let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
-            desk.error(item.key_place(), "expected a header's name");
-            continue;
-        };
-        if let Some(why) = ours(&name) {
-            desk.error(item.key_place(), format!("`{name}` {why}"));
-            continue;
-        }
-        if let Some(first) = places.insert(name.to_string(), item.key_place()) {
-            desk.report(
-                Problem::error(item.key_place(), format!("`{name}` is set twice"))
-                    .related(first, "the first stands here"),
-            );
-            continue;
-        }
-        let Some(text) = item.raw_text(
-            desk,
-            "a text, in which `${env:NAME}` and `${file:PATH}` are replaced",
-        ) else {
-            continue;
-        };
-        match secrets.expand(text) {
-            Err(error) => item.wrong(desk, format!("`{}`: {error}", item.name)),
-            Ok(value) if value.is_empty() => {
-                item.wrong(desk, format!("`{}` is empty", item.name));
-            }
-            Ok(value) => match HeaderValue::from_str(&value) {
-                Ok(mut value) => {
-                    value.set_sensitive(true);
-                    set.push((name, value));
-                }
-                Err(_) => item.wrong(
-                    desk,
-                    format!(
-                        "`{}` cannot be a header's value: expected visible characters and blanks, in one line",
-                        item.name
-                    ),
-                ),
-            },
-        }
-    }
-    set
-}
-
-/// Why a header cannot be set by a configuration.
-fn ours(name: &HeaderName) -> Option<&'static str> {
-    let text = name.as_str();
-    if text == "host" {
-        Some("is set by the upstream's `host`")
-    } else if is_framing(name) {
-        Some("says how the message is framed, which the gateway decides")
-    } else if text.starts_with("x-keygate-")
-        || text.starts_with("x-forwarded-")
-        || matches!(text, "forwarded" | "via" | "x-request-id")
-    {
-        Some("is set by the gateway itself")
-    } else {
-        None
-    }
 }

@@ -5,12 +5,13 @@
 //! refuses; it never repairs. What no later step may see differently is fixed here: the policy matches
 //! [`Admitted::path`], and the upstream is sent exactly [`Admitted::path_and_query`]. On the way to the upstream
 //! [`headers::sanitize_request`] takes out what is hop-by-hop, what claims an identity and what could be read as a
-//! second target; [`forwarded`] puts in what keygate itself knows of the client.
+//! second target; [`forwarded`] puts in what keygate itself knows of the client, and [`edits`] what the operator wants.
 //!
 //! `GET /v3/users/%63yclops2?x=%zz` becomes the path `/v3/users/cyclops2` and keeps its query as it is;
 //! `GET /v3/users/..;/admin` is refused, since a server that cuts parameters would read a dot segment.
 
 mod admit;
+pub mod edits;
 pub mod error_body;
 mod exceptions;
 pub mod forwarded;

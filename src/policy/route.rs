@@ -1,6 +1,7 @@
 //! One route: what it matches, who may use it, where it leads.
 
 use crate::http::Exceptions;
+use crate::http::edits::HeaderEdits;
 use crate::key::ScopeName;
 use http::Method;
 use std::fmt;
@@ -167,6 +168,8 @@ pub struct RouteSettings {
     pub rate: Option<Rate>,
     /// How many requests of a key may be open at once.
     pub streams: Option<u32>,
+    /// What is set, added and removed in heads, over what the upstream does: the default's, then its own.
+    pub headers: Vec<Arc<HeaderEdits>>,
 }
 
 /// `retries`: when a request is sent again, and how often. Only ever one that is idempotent, has no body, and of whose

@@ -5,7 +5,8 @@ use super::rewrite::{self, Framing};
 use super::{BodyFault, BodyState, ForwardError, RequestBody, ResponseBody};
 use crate::config::{HostRule, Timeouts, UpstreamSettings};
 use crate::deadline::{Deadline, Wait};
-use crate::http::headers::{has_token, sanitize_response};
+use crate::http::edits::HeaderEdits;
+use crate::http::headers::has_token;
 use crate::http::{Admitted, RequestId, forwarded};
 use crate::key::KeyRecord;
 use crate::policy::RouteSettings;
@@ -68,6 +69,12 @@ impl Order<'_> {
             deadlines: [self.deadline, self.upload],
         }
         .await
+    }
+
+    /// What is edited in heads, in order: the upstream's edits, the route's over them.
+    pub(super) fn edits(&self) -> impl Iterator<Item = &HeaderEdits> {
+        let of_route = self.route.headers.iter().map(|edits| &**edits);
+        std::iter::once(&self.upstream.headers).chain(of_route)
     }
 }
 
@@ -263,7 +270,7 @@ pub(super) fn answer(
         head.version == Version::HTTP_11 && !has_token(&head.headers, &header::CONNECTION, "close");
     head.version = Version::HTTP_11;
     let keep = keep_alive_timeout(&head.headers);
-    sanitize_response(&mut head.headers);
+    rewrite::answer_headers(&mut head.headers, order);
     let body = ResponseBody::new(
         incoming,
         lease,

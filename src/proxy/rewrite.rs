@@ -3,7 +3,8 @@
 use super::ForwardError;
 use super::forward::Order;
 use crate::config::HostRule;
-use crate::http::headers::{encode_name, sanitize_request};
+use crate::http::edits::{Edits, Facts, KeyFacts};
+use crate::http::headers::{encode_name, sanitize_request, sanitize_response};
 use crate::http::{Admitted, forwarded};
 use crate::policy::RouteSettings;
 use bytes::BufMut;
@@ -57,7 +58,10 @@ pub(super) fn target(admitted: &Admitted, settings: &RouteSettings) -> Result<Ur
 
 /// The headers that the upstream is sent, but for `Host` where that is the chosen server's own.
 pub(super) fn headers(headers: &mut HeaderMap, order: &Order<'_>, framing: Framing) {
-    sanitize_request(headers, order.key_header, &order.upstream.set);
+    let edits = || order.edits().map(|edits| &edits.request);
+    sanitize_request(headers, order.key_header, |name| {
+        edits().any(|edits| edits.own(name))
+    });
     match framing {
         Framing::None => {}
         Framing::Length(bytes) => {
@@ -94,7 +98,26 @@ pub(super) fn headers(headers: &mut HeaderMap, order: &Order<'_>, framing: Frami
         headers.insert(KEY_NAME, encode_name(key.name.as_str()));
         headers.insert(SCOPE, plain(key.scope.as_str()));
     }
-    for (name, value) in &order.upstream.set {
-        headers.insert(name, value.clone());
+    apply(edits(), headers, order);
+}
+
+/// The headers of the upstream's answer, as the client gets them.
+pub(super) fn answer_headers(headers: &mut HeaderMap, order: &Order<'_>) {
+    sanitize_response(headers);
+    apply(order.edits().map(|edits| &edits.response), headers, order);
+}
+
+fn apply<'e>(edits: impl Iterator<Item = &'e Edits>, headers: &mut HeaderMap, order: &Order<'_>) {
+    let facts = Facts {
+        key: order.key.map(|key| KeyFacts {
+            id: key.id.as_str(),
+            name: key.name.as_str(),
+            scope: key.scope.as_str(),
+        }),
+        request_id: order.request_id.as_str(),
+        client: order.client.address.address(),
+    };
+    for edits in edits {
+        edits.apply(headers, &facts);
     }
 }

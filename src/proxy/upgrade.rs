@@ -8,7 +8,7 @@ use super::forward::{Order, answer, failure, lease};
 use super::rewrite::{self, Framing};
 use super::{ForwardError, RequestBody, ResponseBody};
 use crate::deadline::Wait;
-use crate::http::headers::{has_token, sanitize_response};
+use crate::http::headers::has_token;
 use crate::upstream::{Choice, Upstream, UpstreamIo};
 use aws_lc_rs::{digest, rand};
 use bytes::Bytes;
@@ -106,7 +106,7 @@ async fn shake_hands(
         .await
         .map_err(|_| ForwardError::NoHandshake)?;
     order.deadline.disarm();
-    sanitize_response(&mut head.headers);
+    rewrite::answer_headers(&mut head.headers, order);
     // They frame messages, and there are none any more.
     head.headers.remove(header::CONTENT_LENGTH);
     match handshake {
