@@ -35,6 +35,7 @@ pub(super) fn listeners<'a>(root: &mut Table<'a>, folder: &Path, desk: &mut Desk
     let mut trusted_proxies = TrustedProxies::default();
     let mut underscores = None;
     let mut hosts = None;
+    let mut listened = None;
     if let Some(mut table) = table(root, "server", desk) {
         const ADDRESSES: &str = "a list of addresses such as [\"127.0.0.1:8080\"]";
         let tls = table.field("tls");
@@ -65,6 +66,7 @@ pub(super) fn listeners<'a>(root: &mut Table<'a>, folder: &Path, desk: &mut Desk
                 taken.claim(&written.address, item.place(), desk);
                 listen.push(listener(written, tls.is_some(), desk));
             }
+            listened = Some(field);
         }
         workers = table.field("workers").and_then(|f| workers_of(&f, desk));
         dumpable = table.field("dumpable").and_then(|f| f.boolean(desk));
@@ -78,6 +80,9 @@ pub(super) fn listeners<'a>(root: &mut Table<'a>, folder: &Path, desk: &mut Desk
                     trusted_proxies.networks.extend(network);
                 }
             }
+        }
+        if let Some(field) = &listened {
+            judge_relays(field, &listen, &trusted_proxies, desk);
         }
         underscores = table.field("underscores").and_then(|f| {
             f.word(
@@ -93,6 +98,7 @@ pub(super) fn listeners<'a>(root: &mut Table<'a>, folder: &Path, desk: &mut Desk
         listen.push(Listener {
             address: local(8080),
             tls: false,
+            proxy_protocol: None,
         });
     }
     let mut admin = Some(local(9901));
@@ -102,8 +108,13 @@ pub(super) fn listeners<'a>(root: &mut Table<'a>, folder: &Path, desk: &mut Desk
                 admin = None;
             } else if let Some(written) = entry(&field, folder, desk) {
                 taken.claim(&written.address, field.place(), desk);
-                if let Some(item) = &written.tls {
-                    item.wrong(desk, "the admin listener has no `tls`");
+                for (item, name) in [
+                    (&written.tls, "tls"),
+                    (&written.proxy_protocol, "proxy_protocol"),
+                ] {
+                    if let Some(item) = item {
+                        item.wrong(desk, format!("the admin listener has no `{name}`"));
+                    }
                 }
                 admin = Some(written.address);
             }
@@ -126,6 +137,8 @@ struct Entry<'a> {
     address: ListenAddress,
     /// `tls`, if it is there.
     tls: Option<Item<'a>>,
+    /// `proxy_protocol`, if it is there.
+    proxy_protocol: Option<Item<'a>>,
 }
 
 /// An address alone, or a table with one.
@@ -136,6 +149,7 @@ fn entry<'a>(item: &Item<'a>, folder: &Path, desk: &mut Desk) -> Option<Entry<'a
         return Some(Entry {
             address: address(item, written, None, folder, desk)?,
             tls: None,
+            proxy_protocol: None,
         });
     }
     let mut table = item.table(desk)?;
@@ -152,12 +166,14 @@ fn entry<'a>(item: &Item<'a>, folder: &Path, desk: &mut Desk) -> Option<Entry<'a
         }
     };
     let tls = table.field("tls");
+    let proxy_protocol = table.field("proxy_protocol");
     let mode = table.field("mode");
     table.finish(desk);
     let (field, written) = written?;
     Some(Entry {
         address: address(&field, written, mode, folder, desk)?,
         tls,
+        proxy_protocol,
     })
 }
 
@@ -217,6 +233,43 @@ fn listener(entry: Entry<'_>, has_certificates: bool, desk: &mut Desk) -> Listen
     Listener {
         tls: asked.unwrap_or(by_default),
         address: entry.address,
+        proxy_protocol: entry.proxy_protocol.and_then(|f| proxy_protocol(&f, desk)),
+    }
+}
+
+fn proxy_protocol(field: &Item<'_>, desk: &mut Desk) -> Option<ProxyProtocol> {
+    if field.as_text().is_none() {
+        let any = field.boolean(desk)?;
+        return any.then_some(ProxyProtocol::Any);
+    }
+    let versions = [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
+    field.word(desk, &versions)
+}
+
+/// Whoever sends a PROXY header chooses who it is taken for: says so where nobody in particular may, and where nobody can.
+fn judge_relays(field: &Item<'_>, listen: &[Listener], trusted: &TrustedProxies, desk: &mut Desk) {
+    for listener in listen.iter().filter(|l| l.proxy_protocol.is_some()) {
+        match &listener.address {
+            ListenAddress::Tcp(address) if trusted.is_empty() => desk.report(
+                Problem::warning(
+                    field.place(),
+                    format!(
+                        "whoever connects to {address} chooses the address that it is known by"
+                    ),
+                )
+                .help("name those who send the PROXY header in `server.trusted_proxies`"),
+            ),
+            ListenAddress::Unix { path, .. } if !trusted.is_empty() && !trusted.unix => {
+                field.wrong(
+                    desk,
+                    format!(
+                        "nobody may send the PROXY header to unix:{}; add \"unix\" to `server.trusted_proxies`",
+                        path.display()
+                    ),
+                );
+            }
+            ListenAddress::Tcp(_) | ListenAddress::Unix { .. } => {}
+        }
     }
 }
 

@@ -49,8 +49,8 @@ pub use secret::Secrets;
 pub use settings::{
     AccessLog, AdminSettings, Balance, Balancing, Cold, Cors, CorsOrigins, Eject, HealthCheck,
     HostRule, Hot, KeySettings, Limits, ListenAddress, Listener, LogFormat, LogLevel, LogSettings,
-    Network, Queue, Scheme, Snapshot, StatusRange, Timeouts, TrustedProxies, Underscores,
-    UpstreamServer, UpstreamSettings,
+    Network, ProxyProtocol, Queue, Scheme, Snapshot, StatusRange, Timeouts, TrustedProxies,
+    Underscores, UpstreamServer, UpstreamSettings,
 };
 pub use source::Excerpt;
 

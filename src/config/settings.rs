@@ -9,6 +9,7 @@ pub use crate::http::UnderscoreRule as Underscores;
 use crate::http::edits::HeaderEdits;
 use crate::key::{Authority, Reveal};
 use crate::net::Peer;
+pub use crate::net::ProxyProtocol;
 use crate::policy::{Policy, Rate, Retries};
 use http::{HeaderName, HeaderValue};
 use std::net::{IpAddr, SocketAddr};
@@ -42,6 +43,8 @@ pub struct Listener {
     pub address: ListenAddress,
     /// Whether clients speak TLS. Without a word of its own, a TCP listener does where `[server] tls` is set.
     pub tls: bool,
+    /// Whether each connection begins with a header that says for whom it is made, and of which version.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// Where to listen.
@@ -83,6 +86,11 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
+    /// Whether nobody is trusted.
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty() && !self.unix
+    }
+
     /// Whether this peer may speak for others.
     pub fn trusts(&self, peer: Peer) -> bool {
         match peer {

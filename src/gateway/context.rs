@@ -179,6 +179,12 @@ impl Link {
         Link::lane(context, peer, client, trusted)
     }
 
+    /// A connection that a peer forwards for somebody it does not name: whatever it says, it is not the peer that says it.
+    pub fn of_someone(context: Rc<Context>, behind: Peer) -> Rc<Self> {
+        let client = Rc::new(Client::peer(behind));
+        Link::lane(context, behind, client, false)
+    }
+
     /// Another lane of the same connection.
     pub fn new_lane(&self) -> Rc<Self> {
         Link::lane(
@@ -338,6 +344,11 @@ impl Link {
 }
 
 impl Context {
+    /// Whether this peer may say in a PROXY header for whom it connects.
+    pub fn may_forward(&self, peer: Peer) -> bool {
+        self.cold.trusted_proxies.is_empty() || self.trusts(peer)
+    }
+
     /// Whether this peer may speak for others.
     pub(super) fn trusts(&self, peer: Peer) -> bool {
         self.cold.trusted_proxies.trusts(peer)

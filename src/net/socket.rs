@@ -1,6 +1,7 @@
 //! A connected stream socket.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -51,11 +52,61 @@ impl Socket {
         matches!(looked, Err(rustix::io::Errno::AGAIN))
     }
 
+    /// Does this when there is something to read, and again whenever it would block.
+    ///
+    /// # Errors
+    /// As `read` says.
+    pub(super) async fn when_readable<T>(
+        &self,
+        mut read: impl FnMut(&Socket) -> io::Result<T>,
+    ) -> io::Result<T> {
+        use tokio::io::Interest;
+        match self {
+            Socket::Tcp(stream) => stream.async_io(Interest::READABLE, || read(self)).await,
+            Socket::Unix(stream) => stream.async_io(Interest::READABLE, || read(self)).await,
+        }
+    }
+
+    /// Adds what can be read to `bytes`, so that they are at most this many, and leaves it to be read again; how many.
+    pub(super) fn peek(&self, bytes: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+        use rustix::net::{RecvFlags, recv};
+        let before = bytes.len();
+        bytes.resize(most.max(before), 0);
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let peeked = recv(self, &mut bytes[before..], flags);
+        let (_, count) = peeked.unwrap_or((0, 0));
+        bytes.truncate(before + count);
+        peeked.map(|_| count).map_err(io::Error::from)
+    }
+
+    /// Takes so many bytes that were peeked at.
+    pub(super) fn skip(&self, count: usize) -> io::Result<()> {
+        use rustix::net::{RecvFlags, recv};
+        let mut bytes = vec![0; count];
+        let mut taken = 0;
+        while taken < count {
+            match recv(self, &mut bytes[taken..], RecvFlags::DONTWAIT)? {
+                (_, 0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                (_, more) => taken += more,
+            }
+        }
+        Ok(())
+    }
+
     /// From now on dropping the socket resets the connection instead of closing it in the ordinary way. A Unix socket has
     /// no resets: its peer learns nothing more.
     pub fn reset_on_drop(&self) {
         if let Socket::Tcp(stream) = self {
             let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Tcp(stream) => stream.as_fd(),
+            Socket::Unix(stream) => stream.as_fd(),
         }
     }
 }

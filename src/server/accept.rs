@@ -20,7 +20,6 @@ pub(super) struct Accepted {
     pub(super) socket: StdSocket,
     pub(super) peer: Peer,
     /// What it came in by.
-    #[expect(dead_code, reason = "TLS and the PROXY protocol will ask")]
     pub(super) listener: Arc<Listener>,
 }
 

@@ -13,7 +13,7 @@ use super::accept::Accepted;
 use super::client_io::ClientIo;
 use crate::deadline::Wait;
 use crate::gateway::{Arrival, Context, Link, ReplyBody};
-use crate::net::{Peer, Socket};
+use crate::net::{Peer, ProxyHeaderError, Socket};
 use http::Response;
 use opening::Patience;
 pub(super) use opening::Spoken;
@@ -41,11 +41,21 @@ pub(super) async fn serve<L>(context: Rc<Context>, accepted: Accepted, drain: Dr
 where
     L: Service<Arrival, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
 {
-    let Accepted { socket, peer, .. } = accepted;
+    let Accepted {
+        socket,
+        peer,
+        listener,
+    } = accepted;
     let Ok(socket) = socket.adopt() else {
         return context.connection_closed("io_error");
     };
-    let link = Link::new(Rc::clone(&context), peer);
+    let (peer, link) = match listener.proxy_protocol {
+        None => (peer, Link::new(Rc::clone(&context), peer)),
+        Some(versions) => match opening::relayed(&context, &socket, peer, versions, &drain).await {
+            Ok(named) => named,
+            Err(end) => return report(&context, peer, end),
+        },
+    };
     link.deadline().arm(Wait::Head, context.timeouts().head);
     let end = speak(socket, link, drain, line).await;
     report(&context, peer, end);
@@ -73,6 +83,10 @@ enum End {
     Closed,
     /// Someone was waited for too long.
     Fired(Wait),
+    /// A PROXY header was to come, and its peer may send none.
+    NotProxy,
+    /// A PROXY header was to come.
+    ProxyHeader(ProxyHeaderError),
     /// The socket failed before HTTP began.
     Broken,
     Failed(hyper::Error),
@@ -83,6 +97,14 @@ fn report(context: &Context, peer: Peer, end: End) {
     match end {
         End::Closed => {}
         End::Broken => context.connection_closed("io_error"),
+        End::NotProxy => {
+            context.connection_closed("proxy_untrusted");
+            tracing::info!(target: "keygate::access", client = %peer, outcome = "proxy_untrusted", "connection");
+        }
+        End::ProxyHeader(error) => {
+            context.connection_closed("proxy_header");
+            tracing::info!(target: "keygate::access", client = %peer, outcome = "proxy_header", reason = %error, "connection");
+        }
         End::Fired(wait) => context.connection_closed(wait_reason(wait)),
         End::Failed(error) => {
             let reason = if error.is_parse() || is_protocol_error(&error) {

@@ -4,8 +4,10 @@
 //! first bytes tell; they are kept and read again by whoever serves the connection.
 
 use super::{Drain, End};
+use crate::config::ProxyProtocol;
 use crate::deadline::Wait;
-use crate::gateway::Link;
+use crate::gateway::{Context, Link};
+use crate::net::{Peer, Relayed, Socket, read_proxy_header};
 use bytes::{Bytes, BytesMut};
 use std::future::poll_fn;
 use std::io;
@@ -38,6 +40,34 @@ pub(super) async fn sniff(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(
         if first.len() == PREFACE.len() {
             return Ok((Spoken::Http2, first.freeze()));
         }
+    }
+}
+
+/// Reads for whom a peer connects, and who is the client then: its address, and the first lane.
+pub(super) async fn relayed(
+    context: &Rc<Context>,
+    socket: &Socket,
+    peer: Peer,
+    versions: ProxyProtocol,
+    drain: &Drain,
+) -> Result<(Peer, Rc<Link>), End> {
+    if !context.may_forward(peer) {
+        return Err(End::NotProxy);
+    }
+    let link = Link::new(Rc::clone(context), peer);
+    link.deadline().arm(Wait::Head, context.timeouts().head);
+    let read = read_proxy_header(socket, versions);
+    // What is wrong with the header is told; `Broken` is for what has no reason.
+    let patience = Patience::new(&link, drain);
+    let read = patience.wait(async { Ok(read.await) }).await?;
+    let context = Rc::clone(context);
+    match read.map_err(End::ProxyHeader)? {
+        Relayed::For(address) => {
+            let client = Peer::from(address);
+            Ok((client, Link::new(context, client)))
+        }
+        Relayed::Itself => Ok((peer, Link::new(context, peer))),
+        Relayed::Someone => Ok((peer, Link::of_someone(context, peer))),
     }
 }
 
