@@ -34,8 +34,14 @@ impl Wish {
     }
 }
 
-/// Whether `Upgrade` names WebSocket alone, and `Connection` stands by it.
+/// Whether `Upgrade` names WebSocket alone, and `Connection` stands by it. A request with a body has no such wish: its
+/// body would have to be read as one, and what follows as another protocol.
 fn wants_websocket(headers: &HeaderMap) -> bool {
+    if headers.contains_key(header::CONTENT_LENGTH)
+        || headers.contains_key(header::TRANSFER_ENCODING)
+    {
+        return false;
+    }
     let mut values = headers.get_all(header::UPGRADE).iter();
     let only = match (values.next(), values.next()) {
         (Some(value), None) => value.as_bytes().eq_ignore_ascii_case(b"websocket"),
