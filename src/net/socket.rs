@@ -93,6 +93,17 @@ impl Socket {
         Ok(())
     }
 
+    /// Waits for the first byte of what is to be read and leaves it there; `None` at the end.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub async fn first_byte(&self) -> io::Result<Option<u8>> {
+        let mut bytes = Vec::new();
+        self.when_readable(|socket| socket.peek(&mut bytes, 1))
+            .await?;
+        Ok(bytes.first().copied())
+    }
+
     /// From now on dropping the socket resets the connection instead of closing it in the ordinary way. A Unix socket has
     /// no resets: its peer learns nothing more.
     pub fn reset_on_drop(&self) {
