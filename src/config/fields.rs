@@ -383,6 +383,14 @@ impl<'a> Item<'a> {
         self.list(desk, expected)
     }
 
+    /// The items of a list, or the one table that stands alone.
+    pub(super) fn table_or_list(&self, desk: &mut Desk, expected: &str) -> Option<Vec<Item<'a>>> {
+        if matches!(self.value.get_ref(), DeValue::Table(_)) {
+            return Some(vec![self.clone()]);
+        }
+        self.list(desk, expected)
+    }
+
     /// The table, if the value is one.
     pub(super) fn table(&self, desk: &mut Desk) -> Option<Table<'a>> {
         let DeValue::Table(entries) = self.value.get_ref() else {

@@ -1,7 +1,7 @@
 //! Which files a configuration is read from, and whether they are still what they were.
 //!
 //! A [`FileSet`] is a recipe rather than a list: the main file, the names and patterns that it includes, the files that
-//! secrets are taken from. [`FileSet::look`] follows the recipe anew each time, through links, so a new file that
+//! secrets, certificates and keys are taken from. [`FileSet::look`] follows the recipe anew each time, through links, so a new file that
 //! matches a pattern, a folder that appears, a deleted file and a swapped link all change what it answers.
 
 use super::source::{self, ReadError};
@@ -10,6 +10,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// Most bytes of a file that a secret is taken from.
 const MOST_SECRET_BYTES: u64 = 64 * 1024;
+/// Most bytes of a file of certificates: all roots of a system are a quarter of this.
+const MOST_PEM_BYTES: u64 = 1024 * 1024;
 
 /// The files that a configuration is made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,7 +21,7 @@ pub struct FileSet {
     names: BTreeSet<PathBuf>,
     /// Included by pattern.
     patterns: BTreeSet<String>,
-    /// What `${file:…}` names.
+    /// What `${file:…}` and the fields of TLS name.
     secrets: BTreeSet<PathBuf>,
 }
 
@@ -191,6 +193,21 @@ impl Disk {
 
     pub(super) fn read_secret(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
         self.read_at_most(path, MOST_SECRET_BYTES)
+    }
+
+    /// The permissions of a file, where files have some.
+    pub(super) fn mode(&self, path: &Path) -> Option<u32> {
+        use std::os::unix::fs::MetadataExt;
+        match self {
+            Disk::Real => std::fs::metadata(path)
+                .ok()
+                .map(|meta| meta.mode() & 0o7777),
+            Disk::Memory(_) => None,
+        }
+    }
+
+    pub(super) fn read_pem(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
+        self.read_at_most(path, MOST_PEM_BYTES)
     }
 
     fn read_at_most(&self, path: &Path, most: u64) -> Result<Vec<u8>, ReadError> {

@@ -3,15 +3,19 @@
 use super::fields::{Desk, Item, Table};
 use super::problem::Problem;
 use super::process::{absolute, table};
+use super::secret::SecretReader;
 use super::settings::*;
 use super::value::{self, Written};
 use crate::policy::Place;
+use crate::tls::ServerTls;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 
 /// `[server]` and `[admin]` together, since their addresses must differ.
 pub(super) struct Listeners<'a> {
     pub(super) listen: Vec<Listener>,
+    pub(super) tls: Option<Arc<ServerTls>>,
     pub(super) workers: NonZeroUsize,
     pub(super) dumpable: bool,
     pub(super) trusted_proxies: TrustedProxies,
@@ -27,7 +31,12 @@ const MODE: u32 = 0o600;
 /// Longest path of a socket: what `sun_path` holds (unix(7)).
 const LONGEST_PATH: usize = 107;
 
-pub(super) fn listeners<'a>(root: &mut Table<'a>, folder: &Path, desk: &mut Desk) -> Listeners<'a> {
+pub(super) fn listeners<'a>(
+    root: &mut Table<'a>,
+    folder: &Path,
+    secrets: &mut SecretReader<'_>,
+    desk: &mut Desk,
+) -> Listeners<'a> {
     let mut taken = Taken::default();
     let mut listen = Vec::new();
     let mut workers = None;
@@ -36,16 +45,10 @@ pub(super) fn listeners<'a>(root: &mut Table<'a>, folder: &Path, desk: &mut Desk
     let mut underscores = None;
     let mut hosts = None;
     let mut listened = None;
+    let (mut speaks_tls, mut tls) = (false, None);
     if let Some(mut table) = table(root, "server", desk) {
         const ADDRESSES: &str = "a list of addresses such as [\"127.0.0.1:8080\"]";
-        let tls = table.field("tls");
-        if let Some(tls) = &tls {
-            tls.hide();
-            desk.error(
-                tls.key_place(),
-                "`server.tls` comes with a later version; until then put something that ends TLS in front",
-            );
-        }
+        (speaks_tls, tls) = super::tls::server(&mut table, secrets, desk);
         if let Some(field) = table.field("listen") {
             let alone = field.as_text().is_some() || field.is_table();
             let items = if alone {
@@ -64,7 +67,7 @@ pub(super) fn listeners<'a>(root: &mut Table<'a>, folder: &Path, desk: &mut Desk
                     continue;
                 };
                 taken.claim(&written.address, item.place(), desk);
-                listen.push(listener(written, tls.is_some(), desk));
+                listen.push(listener(written, speaks_tls, desk));
             }
             listened = Some(field);
         }
@@ -97,7 +100,7 @@ pub(super) fn listeners<'a>(root: &mut Table<'a>, folder: &Path, desk: &mut Desk
         taken.0.push((local(8080), None));
         listen.push(Listener {
             address: local(8080),
-            tls: false,
+            tls: speaks_tls,
             proxy_protocol: None,
         });
     }
@@ -123,6 +126,7 @@ pub(super) fn listeners<'a>(root: &mut Table<'a>, folder: &Path, desk: &mut Desk
     }
     Listeners {
         listen,
+        tls,
         workers: workers.unwrap_or_else(a_worker_per_core),
         dumpable: dumpable.unwrap_or(false),
         trusted_proxies,

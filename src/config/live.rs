@@ -336,11 +336,13 @@ impl Follower {
         }
         self.note_waiting(&loaded.cold);
         let generation = self.state.status().generation + 1;
+        let mut hot = loaded.hot;
+        hot.keep_sessions(&self.shared.load().hot);
         let next = Arc::new(Snapshot {
             generation,
             hash: loaded.hash.clone(),
             loaded_at: now,
-            hot: loaded.hot,
+            hot,
         });
         let old = self.shared.swap(next);
         self.retired.push(old);

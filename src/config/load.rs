@@ -286,21 +286,21 @@ impl Reader<'_> {
 
     /// What all files mean together.
     fn meaning(&mut self, mut root: Table<'_>, mut included: Vec<Table<'_>>) -> Option<Parts> {
-        let listeners = listeners::listeners(&mut root, &self.folder, &mut self.desk);
-        let hosts = self.hosts(listeners.hosts);
-        let log = process::log(&mut root, &mut self.desk);
-        let keys = process::keys(&mut root, &self.folder, &mut self.desk);
-        let management = process::management(&mut root, &mut self.desk);
-        let timeouts = process::timeouts(&mut root, &mut self.desk);
-        let limits = process::limits(&mut root, &mut self.desk);
-        let cors = process::cors(&mut root, &mut self.desk);
         let mut secrets = SecretReader {
             disk: self.disk,
             folder: &self.folder,
             secrets: self.secrets,
             files: &mut self.files,
             read: BTreeMap::new(),
+            system_roots: None,
         };
+        let listeners = listeners::listeners(&mut root, &self.folder, &mut secrets, &mut self.desk);
+        let log = process::log(&mut root, &mut self.desk);
+        let keys = process::keys(&mut root, &self.folder, &mut self.desk);
+        let management = process::management(&mut root, &mut self.desk);
+        let timeouts = process::timeouts(&mut root, &mut self.desk);
+        let limits = process::limits(&mut root, &mut self.desk);
+        let cors = process::cors(&mut root, &mut self.desk);
         let mut headers = HeaderReader {
             secrets: &mut secrets,
             key: &keys.settings.header,
@@ -344,6 +344,7 @@ impl Reader<'_> {
         for (path, print) in secrets.read {
             note(&mut self.mark, &path, print.as_ref().map(|p| &p[..]));
         }
+        let hosts = self.hosts(listeners.hosts);
         let start = root.place();
         root.finish(&mut self.desk);
         for mut table in included {
@@ -393,6 +394,7 @@ impl Reader<'_> {
                 reveal: keys.reveal,
                 timeouts,
                 limits,
+                tls: listeners.tls,
                 cors,
                 upstreams: upstreams.settings,
                 hosts: Arc::new(hosts),

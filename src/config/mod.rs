@@ -37,6 +37,7 @@ mod source;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upstreams;
 mod value;
 

@@ -1,4 +1,4 @@
-//! `${env:NAME}` and `${file:PATH}` in values that may be secrets, and variables beside them.
+//! `${env:NAME}` and `${file:PATH}` in values that may be secrets, and variables beside them; the files of TLS.
 //!
 //! What they name is put in their place when the configuration is read; a file's last line end is cut. No message here
 //! holds what was found, nor what stands around it.
@@ -6,9 +6,10 @@
 use super::files::{Disk, FileSet, resolve};
 use super::source::ReadError;
 use crate::http::edits::{Part, Variable};
+use crate::tls::Roots;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Whether secrets are there to be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +28,8 @@ pub(super) struct SecretReader<'a> {
     pub(super) files: &'a mut FileSet,
     /// What each file gave: part of what makes two readings the same.
     pub(super) read: BTreeMap<PathBuf, Option<[u8; 32]>>,
+    /// The system's root certificates, once someone asked for them.
+    pub(super) system_roots: Option<Result<Roots, String>>,
 }
 
 /// Why a value could not be put together.
@@ -52,6 +55,21 @@ pub(super) enum SecretError {
 fn names() -> String {
     Variable::NAMES.map(|(name, _)| name).join(", ")
 }
+
+/// Why a file of certificates or a key gives no text.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PemFileError {
+    #[error("the file {0:?}: {1}")]
+    File(PathBuf, #[source] ReadError),
+    #[error(
+        "the file {0:?} has mode {1:04o}: others can get at the private key; expected at most 0640"
+    )]
+    Open(PathBuf, u32),
+}
+
+/// Bits that the mode of a private key's file must not have. A group may read it: `ssl-cert` of Debian and the `fsGroup`
+/// of Kubernetes hand keys to processes that do not own them.
+const KEPT_FROM_OTHERS: u32 = 0o037;
 
 impl SecretReader<'_> {
     /// The text with all references replaced, in parts between its variables, and whether there was a reference. No
@@ -109,6 +127,42 @@ impl SecretReader<'_> {
                 self.file(resolve(self.folder, path))
             }
             _ => Err(SecretError::Form),
+        }
+    }
+
+    /// The text of a file of certificates.
+    pub(super) fn certificates(&mut self, path: &Path) -> Result<Vec<u8>, PemFileError> {
+        self.pem(path, None)
+    }
+
+    /// The text of a private key's file, which only its owner and its group may read.
+    pub(super) fn key(&mut self, path: &Path) -> Result<Zeroizing<Vec<u8>>, PemFileError> {
+        let mode = self.disk.mode(path);
+        self.pem(path, mode).map(Zeroizing::new)
+    }
+
+    /// The system's root certificates, read once in a reading.
+    pub(super) fn system_roots(&mut self) -> Result<Roots, String> {
+        self.system_roots.get_or_insert_with(Roots::system).clone()
+    }
+
+    fn pem(&mut self, path: &Path, mode: Option<u32>) -> Result<Vec<u8>, PemFileError> {
+        self.files.add_secret(path.to_owned());
+        let read = self.disk.read_pem(path);
+        let print = read.as_ref().ok().map(|bytes| {
+            let mut hasher = blake3::Hasher::new();
+            // A mode that was set right makes another reading of it.
+            hasher.update(&mode.unwrap_or_default().to_le_bytes());
+            hasher.update(bytes);
+            *hasher.finalize().as_bytes()
+        });
+        self.read.insert(path.to_owned(), print);
+        match mode {
+            Some(mode) if mode & KEPT_FROM_OTHERS != 0 => {
+                read.ok().zeroize();
+                Err(PemFileError::Open(path.to_owned(), mode))
+            }
+            _ => read.map_err(|error| PemFileError::File(path.to_owned(), error)),
         }
     }
 

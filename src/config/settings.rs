@@ -11,6 +11,7 @@ use crate::key::{Authority, Reveal};
 use crate::net::Peer;
 pub use crate::net::ProxyProtocol;
 use crate::policy::{Policy, Rate, Retries};
+use crate::tls::{ClientTls, ServerTls};
 use http::{HeaderName, HeaderValue};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -160,6 +161,8 @@ pub struct Hot {
     pub timeouts: Timeouts,
     /// `[limits]`.
     pub limits: Limits,
+    /// Certificates and what belongs to them; `None` where `[server]` has no `tls`, or secrets were not read.
+    pub tls: Option<Arc<ServerTls>>,
     /// `[cors]`; `None`: off.
     pub cors: Option<Cors>,
     /// By position: `policy::Target::Upstream` holds an index into this.
@@ -172,6 +175,27 @@ pub struct Hot {
     pub authority: Arc<Authority>,
     /// The scope of a new key when the request names none: `authOnly` where declared.
     pub default_scope: Option<crate::key::ScopeName>,
+}
+
+impl Hot {
+    /// Takes over from the generation before what TLS settings hold besides settings, the sessions that can be resumed,
+    /// where these are the same. Where the new one has no certificates, the old ones stay: whether TLS is spoken is
+    /// decided at the start, and listeners that speak it do not fall back to clear text.
+    pub(super) fn keep_sessions(&mut self, before: &Hot) {
+        match (&self.tls, &before.tls) {
+            (None, Some(_)) => self.tls = before.tls.clone(),
+            (Some(new), Some(old)) if new.is_same(old) => self.tls = before.tls.clone(),
+            (Some(_), Some(_) | None) | (None, None) => {}
+        }
+        for upstream in &mut self.upstreams {
+            let same = before.upstreams.iter().find(|old| {
+                old.name == upstream.name && old.tls.is_some() && old.tls == upstream.tls
+            });
+            if let Some(old) = same {
+                Arc::make_mut(upstream).tls.clone_from(&old.tls);
+            }
+        }
+    }
 }
 
 /// One generation of what is hot.
@@ -306,6 +330,8 @@ pub struct UpstreamSettings {
     pub timeouts: Timeouts,
     /// Which of its servers a request goes to, and what happens when they fail.
     pub balancing: Balancing,
+    /// How its `https` servers are met; `None` where it has none, or secrets were not read.
+    pub tls: Option<Arc<ClientTls>>,
 }
 
 /// A server of an upstream: `http://host:port`, `https://host:port`.

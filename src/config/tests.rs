@@ -134,9 +134,26 @@ fn values_of_the_process() {
             ],
         ),
         (
-            "[server]\ntls = { cert = \"a\", key = \"b\" }",
+            "[server]\ntls = { cert = \"a\" }",
+            &["2:7: `server.tls` needs `key`: expected the path of a file"],
+        ),
+        (
+            "[server]\ntls = \"a\"",
             &[
-                "2:1: `server.tls` comes with a later version; until then put something that ends TLS in front",
+                "2:7: `server.tls` is a text; expected a table such as { cert = \"cert.pem\", key = \"key.pem\" }, or a list of such tables",
+            ],
+        ),
+        (
+            "[server]\ntls = []",
+            &["2:7: `server.tls`: there is no certificate"],
+        ),
+        (
+            "[server]\ntls_client_auth = { ca = \"a\" }\ntls_min_version = \"1.1\"",
+            &[
+                "2:1: `server.tls_client_auth` says how TLS is spoken, but `server.tls` does not say that it is",
+                "2:19: `server.tls_client_auth` needs `mode`: expected \"optional\" or \"required\"",
+                "3:1: `server.tls_min_version` says how TLS is spoken, but `server.tls` does not say that it is",
+                "3:19: `server.tls_min_version` is none of \"1.2\", \"1.3\"; did you mean \"1.2\"?",
             ],
         ),
         (

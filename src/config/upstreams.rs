@@ -72,6 +72,7 @@ fn upstream(
         headers: HeaderEdits::default(),
         timeouts: general,
         balancing: Balancing::default(),
+        tls: None,
     };
     let Some(mut table) = item.table(desk) else {
         item.hide();
@@ -133,6 +134,7 @@ fn upstream(
         timeouts.finish(desk);
     }
     found.headers = headers.edits(table.field("headers"), desk);
+    found.tls = super::tls::client(&mut table, &found.servers, headers.secrets, desk);
     table.finish(desk);
     found
 }

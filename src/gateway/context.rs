@@ -9,10 +9,11 @@ use super::watch::{Revocation, Watch};
 use crate::config::{Cold, Snapshot};
 use crate::deadline::{Deadline, Sweeper, Wait};
 use crate::http::RequestIds;
-use crate::http::forwarded::Client;
+use crate::http::forwarded::{Client, Proto};
 use crate::keycache::Keys;
 use crate::net::Peer;
 use crate::proxy::{BodyState, RequestBody};
+use crate::tls::ServerTls;
 use crate::upstream::Upstreams;
 use arc_swap::{ArcSwap, Cache};
 use http::Version;
@@ -149,6 +150,8 @@ impl Context {
 pub struct Link {
     pub(super) context: Rc<Context>,
     pub(super) peer: Peer,
+    /// How the peer came.
+    proto: Proto,
     /// The peer as the client, made once.
     pub(super) client: Rc<Client>,
     /// Whether the peer may speak for others.
@@ -172,17 +175,17 @@ pub struct Link {
 }
 
 impl Link {
-    /// A connection of this peer, and its first lane.
-    pub fn new(context: Rc<Context>, peer: Peer) -> Rc<Self> {
+    /// A connection of this peer, who comes in this way, and its first lane.
+    pub fn new(context: Rc<Context>, peer: Peer, proto: Proto) -> Rc<Self> {
         let trusted = context.trusts(peer);
-        let client = Rc::new(Client::peer(peer));
-        Link::lane(context, peer, client, trusted)
+        let client = Rc::new(Client::peer(peer, proto));
+        Link::lane(context, peer, proto, client, trusted)
     }
 
     /// A connection that a peer forwards for somebody it does not name: whatever it says, it is not the peer that says it.
-    pub fn of_someone(context: Rc<Context>, behind: Peer) -> Rc<Self> {
-        let client = Rc::new(Client::peer(behind));
-        Link::lane(context, behind, client, false)
+    pub fn of_someone(context: Rc<Context>, behind: Peer, proto: Proto) -> Rc<Self> {
+        let client = Rc::new(Client::peer(behind, proto));
+        Link::lane(context, behind, proto, client, false)
     }
 
     /// Another lane of the same connection.
@@ -190,18 +193,26 @@ impl Link {
         Link::lane(
             Rc::clone(&self.context),
             self.peer,
+            self.proto,
             Rc::clone(&self.client),
             self.trusted,
         )
     }
 
-    fn lane(context: Rc<Context>, peer: Peer, client: Rc<Client>, trusted: bool) -> Rc<Self> {
+    fn lane(
+        context: Rc<Context>,
+        peer: Peer,
+        proto: Proto,
+        client: Rc<Client>,
+        trusted: bool,
+    ) -> Rc<Self> {
         let link = Rc::new(Link {
             deadline: context.sweeper.deadline(),
             upload: context.sweeper.deadline(),
             client,
             context,
             peer,
+            proto,
             trusted,
             body: RefCell::new(None),
             version: Cell::new(Version::HTTP_11),
@@ -212,6 +223,16 @@ impl Link {
         });
         link.context.watch.lane(&link);
         link
+    }
+
+    /// How the peer came.
+    pub fn proto(&self) -> Proto {
+        self.proto
+    }
+
+    /// What clients are met with that come in TLS.
+    pub fn tls(&self) -> Option<Arc<ServerTls>> {
+        self.context.generation().snapshot.hot.tls.clone()
     }
 
     /// By what the lane waits, but for the body of its request.

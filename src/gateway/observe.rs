@@ -323,7 +323,12 @@ where
         let generation = context.generation();
         let client = if link.trusted {
             let trusted = |address| context.trusts(Peer::Ip(address));
-            Rc::new(Client::behind(link.peer, &head.headers, trusted))
+            Rc::new(Client::behind(
+                link.peer,
+                link.proto(),
+                &head.headers,
+                trusted,
+            ))
         } else {
             Rc::clone(&link.client)
         };

@@ -31,19 +31,40 @@ pub struct Client {
     pub trusted_peer: bool,
 }
 
+/// How a client's connection to us, or to whoever we trust in front of us, was protected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Proto {
+    Http,
+    Https,
+}
+
+impl Proto {
+    fn value(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Proto::Http => "http",
+            Proto::Https => "https",
+        })
+    }
+}
+
 impl Client {
     /// The client of a peer that is not trusted: the peer.
-    pub fn peer(peer: Peer) -> Self {
+    pub fn peer(peer: Peer, proto: Proto) -> Self {
         Client {
             address: peer,
             chain: peer.address().map(|address| value_of(&address.to_string())),
-            proto: HeaderValue::from_static("http"),
+            proto: proto.value(),
             trusted_peer: false,
         }
     }
 
-    /// The client that a trusted peer speaks for.
-    pub fn behind(peer: Peer, headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Self {
+    /// The client that a trusted peer speaks for. `proto` is how the peer came, for one that does not say how its client did.
+    pub fn behind(
+        peer: Peer,
+        proto: Proto,
+        headers: &HeaderMap,
+        trusted: impl Fn(IpAddr) -> bool,
+    ) -> Self {
         let entries: Vec<&str> = headers
             .get_all(FOR)
             .iter()
@@ -68,13 +89,15 @@ impl Client {
             }
             chain.push_str(&address.to_string());
         }
-        let https = headers
-            .get(PROTO)
-            .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"https"));
+        let proto = match headers.get(PROTO) {
+            Some(said) if said.as_bytes().eq_ignore_ascii_case(b"https") => Proto::Https,
+            Some(_) => Proto::Http,
+            None => proto,
+        };
         Client {
             address,
             chain: (!chain.is_empty()).then(|| value_of(&chain)),
-            proto: HeaderValue::from_static(if https { "https" } else { "http" }),
+            proto: proto.value(),
             trusted_peer: true,
         }
     }
@@ -120,7 +143,7 @@ mod tests {
             for line in lines {
                 headers.append(FOR, HeaderValue::from_static(line));
             }
-            let client = Client::behind(peer, &headers, trusted);
+            let client = Client::behind(peer, Proto::Http, &headers, trusted);
             assert_eq!(
                 client.address,
                 Peer::Ip(address.parse().unwrap()),
@@ -132,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_peer_without_an_address_adds_none() {
-        let alone = Client::peer(Peer::Unix);
+        let alone = Client::peer(Peer::Unix, Proto::Http);
         assert_eq!((alone.address, alone.chain), (Peer::Unix, None));
         for (line, address, chain) in [
             (None, Peer::Unix, None),
@@ -147,7 +170,7 @@ mod tests {
             if let Some(line) = line {
                 headers.append(FOR, HeaderValue::from_static(line));
             }
-            let client = Client::behind(Peer::Unix, &headers, |_| false);
+            let client = Client::behind(Peer::Unix, Proto::Http, &headers, |_| false);
             let said = client.chain.as_ref().map(|v| v.to_str().unwrap());
             assert_eq!((client.address, said), (address, chain), "{line:?}");
         }

@@ -1,9 +1,9 @@
-//! A client's socket: says on whom the connection waits, and ends it so that the client hears the answer.
+//! A client's connection: says on whom the connection waits, and ends it so that the client hears the answer.
 
 use super::connection::Spoken;
 use crate::deadline::{Deadline, Wait};
 use crate::gateway::Link;
-use crate::net::Socket;
+use crate::tls::Stream;
 use bytes::Bytes;
 use std::io;
 use std::pin::Pin;
@@ -16,9 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// resets the connection, and the client may lose the answer that it was just sent.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
 
-/// A client's socket.
+/// A client's connection.
 pub(super) struct ClientIo {
-    socket: Socket,
+    stream: Stream,
     /// What was read of it already, to be read again.
     first: Bytes,
     link: Rc<Link>,
@@ -33,10 +33,10 @@ pub(super) struct ClientIo {
 }
 
 impl ClientIo {
-    /// The socket of a connection whose lane for itself is `link`.
-    pub(super) fn new(socket: Socket, first: Bytes, link: Rc<Link>, spoken: Spoken) -> Self {
+    /// A connection whose lane for itself is `link`.
+    pub(super) fn new(stream: Stream, first: Bytes, link: Rc<Link>, spoken: Spoken) -> Self {
         ClientIo {
-            socket,
+            stream,
             heard: !first.is_empty(),
             first,
             deadline: link.deadline().clone(),
@@ -83,7 +83,7 @@ impl Drop for ClientIo {
     fn drop(&mut self) {
         if self.link.is_cut() {
             // Closed in the ordinary way, half an answer would look whole.
-            self.socket.reset_on_drop();
+            self.stream.reset_on_drop();
         }
     }
 }
@@ -100,7 +100,7 @@ impl AsyncRead for ClientIo {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.heard = true;
             // Over HTTP/2 a request that begins is told by hyper; bytes alone may be anything.
@@ -121,7 +121,7 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.socket).poll_write(cx, buf);
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.note_write(&polled);
         polled
     }
@@ -131,7 +131,7 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.note_write(&polled);
         polled
     }
@@ -141,12 +141,17 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        // TLS may still hold what was written.
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.note_write(&polled);
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.lingering {
-            ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
+            let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+            self.note_write(&polled);
+            ready!(polled)?;
             if !self.is_talking() {
                 return Poll::Ready(Ok(()));
             }
@@ -159,7 +164,7 @@ impl AsyncWrite for ClientIo {
         let mut scratch = [0u8; 16 * 1024];
         loop {
             let mut buf = ReadBuf::new(&mut scratch);
-            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buf))?;
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
             if buf.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }

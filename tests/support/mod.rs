@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+pub mod certificates;
 pub mod fault_proxy;
 pub mod frames;
 pub mod local;

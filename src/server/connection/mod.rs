@@ -1,7 +1,7 @@
 //! One client connection, from its first byte to its last.
 //!
-//! What a connection speaks is found out first ([`opening`]), under the deadline for a head; then hyper serves it, as
-//! HTTP/1.1 ([`http1`]) or as HTTP/2 ([`http2`]). Either way a request goes down the same line, in a *lane* of its own
+//! What a connection speaks is found out first, under the deadline for a head: in TLS it is settled in the handshake, in
+//! clear text its first bytes tell ([`opening`]). Then hyper serves it, as HTTP/1.1 ([`http1`]) or as HTTP/2 ([`http2`]). Either way a request goes down the same line, in a *lane* of its own
 //! ([`Link`]): an HTTP/1.1 connection is one lane, in which requests follow one another; each stream of an HTTP/2
 //! connection is one. A lane has the deadlines of its request, so that what waits in one stream ends that stream alone.
 
@@ -12,13 +12,17 @@ mod opening;
 use super::accept::Accepted;
 use super::client_io::ClientIo;
 use crate::deadline::Wait;
-use crate::gateway::{Arrival, Context, Link, ReplyBody};
+use crate::gateway::{Arrival, Context, Link, ReplyBody, causes};
+use crate::http::forwarded::Proto;
 use crate::net::{Peer, ProxyHeaderError, Socket};
+use crate::tls::{self, HandshakeError, Stream};
+use bytes::Bytes;
 use http::Response;
 use opening::Patience;
 pub(super) use opening::Spoken;
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::io;
 use std::rc::Rc;
 use tower::Service;
 
@@ -49,31 +53,66 @@ where
     let Ok(socket) = socket.adopt() else {
         return context.connection_closed("io_error");
     };
+    let proto = if listener.tls {
+        Proto::Https
+    } else {
+        Proto::Http
+    };
     let (peer, link) = match listener.proxy_protocol {
-        None => (peer, Link::new(Rc::clone(&context), peer)),
-        Some(versions) => match opening::relayed(&context, &socket, peer, versions, &drain).await {
-            Ok(named) => named,
-            Err(end) => return report(&context, peer, end),
-        },
+        None => (peer, Link::new(Rc::clone(&context), peer, proto)),
+        Some(versions) => {
+            match opening::relayed(&context, &socket, (peer, proto), versions, &drain).await {
+                Ok(named) => named,
+                Err(end) => return report(&context, peer, end),
+            }
+        }
     };
     link.deadline().arm(Wait::Head, context.timeouts().head);
     let end = speak(socket, link, drain, line).await;
     report(&context, peer, end);
 }
 
-async fn speak<L>(mut socket: Socket, link: Rc<Link>, drain: Drain, line: L) -> End
+async fn speak<L>(socket: Socket, link: Rc<Link>, drain: Drain, line: L) -> End
 where
     L: Service<Arrival, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
 {
-    let patience = Patience::new(&link, &drain);
-    let (spoken, first) = match patience.wait(opening::sniff(&mut socket)).await {
-        Ok(sniffed) => sniffed,
+    let (stream, spoken, first) = match open(socket, &link, &drain).await {
+        Ok(opened) => opened,
         Err(end) => return end,
     };
-    let io = ClientIo::new(socket, first, Rc::clone(&link), spoken);
+    let io = ClientIo::new(stream, first, Rc::clone(&link), spoken);
     match spoken {
         Spoken::Http1 => http1::serve(io, link, drain, line).await,
         Spoken::Http2 => http2::serve(io, link, drain, line).await,
+    }
+}
+
+/// Finds out what the client speaks; with it come the bytes that were read for that.
+async fn open(
+    mut socket: Socket,
+    link: &Rc<Link>,
+    drain: &Drain,
+) -> Result<(Stream, Spoken, Bytes), End> {
+    let patience = Patience::new(link, drain);
+    match link.proto() {
+        Proto::Http => {
+            let (spoken, first) = patience.wait(opening::sniff(&mut socket)).await?;
+            Ok((Stream::Plain(socket), spoken, first))
+        }
+        Proto::Https => {
+            // A configuration without certificates is refused; but never is clear text spoken in place of TLS.
+            let tls = link.tls().ok_or(End::Broken)?;
+            let accepted = patience.wait(tls::accept(tls.config(), socket)).await;
+            let stream = accepted.map_err(|end| match end {
+                End::Fired(_) => End::LateHandshake,
+                other => other,
+            })?;
+            let spoken = match stream.alpn() {
+                Some(b"h2") => Spoken::Http2,
+                Some(_) | None => Spoken::Http1,
+            };
+            Ok((stream, spoken, Bytes::new()))
+        }
     }
 }
 
@@ -89,7 +128,23 @@ enum End {
     ProxyHeader(ProxyHeaderError),
     /// The socket failed before HTTP began.
     Broken,
+    /// There is no TLS with the client.
+    NoTls(HandshakeError),
+    /// The client took too long for its part of the handshake.
+    LateHandshake,
     Failed(hyper::Error),
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> Self {
+        End::Broken
+    }
+}
+
+impl From<HandshakeError> for End {
+    fn from(error: HandshakeError) -> Self {
+        End::NoTls(error)
+    }
 }
 
 /// Counts an end that is not as it should be, and logs what is not HTTP.
@@ -105,6 +160,11 @@ fn report(context: &Context, peer: Peer, end: End) {
             context.connection_closed("proxy_header");
             tracing::info!(target: "keygate::access", client = %peer, outcome = "proxy_header", reason = %error, "connection");
         }
+        End::NoTls(error) => {
+            context.connection_closed(error.reason());
+            tracing::debug!(client = %peer, reason = error.reason(), error = causes(&error), "no TLS with a client");
+        }
+        End::LateHandshake => context.connection_closed("handshake_timeout"),
         End::Fired(wait) => context.connection_closed(wait_reason(wait)),
         End::Failed(error) => {
             let reason = if error.is_parse() || is_protocol_error(&error) {

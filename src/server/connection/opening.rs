@@ -7,6 +7,7 @@ use super::{Drain, End};
 use crate::config::ProxyProtocol;
 use crate::deadline::Wait;
 use crate::gateway::{Context, Link};
+use crate::http::forwarded::Proto;
 use crate::net::{Peer, Relayed, Socket, read_proxy_header};
 use bytes::{Bytes, BytesMut};
 use std::future::poll_fn;
@@ -47,27 +48,27 @@ pub(super) async fn sniff(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(
 pub(super) async fn relayed(
     context: &Rc<Context>,
     socket: &Socket,
-    peer: Peer,
+    (peer, proto): (Peer, Proto),
     versions: ProxyProtocol,
     drain: &Drain,
 ) -> Result<(Peer, Rc<Link>), End> {
     if !context.may_forward(peer) {
         return Err(End::NotProxy);
     }
-    let link = Link::new(Rc::clone(context), peer);
+    let link = Link::new(Rc::clone(context), peer, proto);
     link.deadline().arm(Wait::Head, context.timeouts().head);
     let read = read_proxy_header(socket, versions);
     // What is wrong with the header is told; `Broken` is for what has no reason.
     let patience = Patience::new(&link, drain);
-    let read = patience.wait(async { Ok(read.await) }).await?;
+    let read = patience.wait(async { Ok::<_, End>(read.await) }).await?;
     let context = Rc::clone(context);
     match read.map_err(End::ProxyHeader)? {
         Relayed::For(address) => {
             let client = Peer::from(address);
-            Ok((client, Link::new(context, client)))
+            Ok((client, Link::new(context, client, proto)))
         }
-        Relayed::Itself => Ok((peer, Link::new(context, peer))),
-        Relayed::Someone => Ok((peer, Link::of_someone(context, peer))),
+        Relayed::Itself => Ok((peer, Link::new(context, peer, proto))),
+        Relayed::Someone => Ok((peer, Link::of_someone(context, peer, proto))),
     }
 }
 
@@ -84,16 +85,16 @@ impl<'l> Patience<'l> {
     }
 
     /// What comes of the future, or why it was given up.
-    pub(super) async fn wait<T>(
+    pub(super) async fn wait<T, E: Into<End>>(
         &self,
-        opening: impl Future<Output = io::Result<T>>,
+        opening: impl Future<Output = Result<T, E>>,
     ) -> Result<T, End> {
         let mut opening = pin!(opening);
         poll_fn(|cx| {
             self.link.wake_by(cx.waker());
             match opening.as_mut().poll(cx) {
                 Poll::Ready(Ok(done)) => Poll::Ready(Ok(done)),
-                Poll::Ready(Err(_)) => Poll::Ready(Err(End::Broken)),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
                 Poll::Pending if self.drain.has_begun() => Poll::Ready(Err(End::Closed)),
                 Poll::Pending => match self.link.deadline().fired() {
                     Some(_) => Poll::Ready(Err(End::Fired(Wait::Head))),
