@@ -62,6 +62,8 @@ impl ClientIo {
         let waits = self.deadline.waits();
         match (polled.is_pending(), waits) {
             (true, Some(Wait::ClientWrite)) | (false, None) => {}
+            // A client that has begun a head, or was told to go, gets no other deadline by not listening.
+            (true, Some(Wait::Head | Wait::Linger)) => {}
             // A request is on its way, and whoever it waits on has a deadline that must not be lost.
             (true, Some(Wait::Connect | Wait::Response)) => {}
             (true, before) => {
