@@ -160,3 +160,27 @@ fn a_tunnel_whose_client_is_slow_ends_with_its_key_in_the_midst_of_a_frame() {
     };
     assert!(ended && deleted.is_some());
 }
+
+#[test]
+fn a_tunnel_ends_with_its_key_though_other_keys_change_at_the_same_time() {
+    let (address, sockets) = upstream(AGREED);
+    let scene = Scene::new(address);
+    let (key, id) = scene.key();
+    let (_, other) = scene.key();
+    // Hears that it is over, and stays.
+    let _client = scene.socket(&key);
+    let mut socket = sockets.recv_timeout(PATIENCE).unwrap();
+    scene.manage(&format!("DELETE /apikeys/{id}"), "");
+    let deleted = Instant::now();
+    let mut names = 0;
+    while deleted.elapsed() < Duration::from_secs(1) {
+        names += 1;
+        let body = format!(r#"{{"name":"n{names}"}}"#);
+        scene.manage(&format!("PUT /apikeys/{other}"), &body);
+    }
+    socket.set_read_timeout(Some(PATIENCE / 4)).unwrap();
+    assert!(
+        is_gone(socket.read(&mut [0])),
+        "the upstream still has its tunnel, {names} changes later"
+    );
+}

@@ -301,10 +301,11 @@ impl Link {
         self.exchange.borrow().upgrade()
     }
 
-    /// The exchange in hand may not go on.
+    /// The exchange in hand may not go on. Said once: by then it is ending, under a deadline that is not to be lost.
     pub(super) fn revoke(&self, why: Revocation) {
-        self.revoked.set(Some(why));
-        self.deadline.revoke();
+        if self.revoked.replace(Some(why)).is_none() {
+            self.deadline.revoke();
+        }
     }
 
     /// From now on the exchange ends with what its key may do.
