@@ -184,3 +184,24 @@ fn a_tunnel_ends_with_its_key_though_other_keys_change_at_the_same_time() {
         "the upstream still has its tunnel, {names} changes later"
     );
 }
+
+#[test]
+fn an_event_stream_that_nobody_takes_ends_with_its_key_and_is_logged_so() {
+    let (address, sockets) =
+        upstream("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n");
+    let scene = Scene::new(address);
+    let (key, id) = scene.key();
+    let mut client = scene.gateway.connect();
+    client.send(format!(
+        "GET /v3/events HTTP/1.1\r\nHost: a\r\napikey: {key}\r\n\r\n"
+    ));
+    assert_eq!(client.try_head().expect("a head").0, 200);
+    let over = flood(sockets.recv_timeout(PATIENCE).unwrap());
+    assert!(over.recv_timeout(Duration::from_secs(1)).is_err());
+    scene.manage(&format!("DELETE /apikeys/{id}"), "");
+    assert_eq!(over.recv_timeout(PATIENCE / 4), Ok(true));
+    let line = scene
+        .gateway
+        .wait_for_log(|l| l.contains(&id) && l.contains(r#""template":"/v3/"#));
+    assert!(line.contains(r#""outcome":"revoked""#), "{line}");
+}

@@ -130,7 +130,10 @@ impl Drop for ReplyBody {
             && !self.ended
             && !self.is_end_stream()
         {
-            observation.refused(Outcome::ClientGone, "answer_not_taken");
+            match observation.link().revocation() {
+                Some(_) => observation.refused(Outcome::Revoked, "revoked"),
+                None => observation.refused(Outcome::ClientGone, "answer_not_taken"),
+            }
         }
     }
 }
