@@ -205,3 +205,31 @@ fn an_event_stream_that_nobody_takes_ends_with_its_key_and_is_logged_so() {
         .wait_for_log(|l| l.contains(&id) && l.contains(r#""template":"/v3/"#));
     assert!(line.contains(r#""outcome":"revoked""#), "{line}");
 }
+
+#[test]
+fn a_grpc_call_that_is_not_answered_yet_ends_with_its_key() {
+    let (address, sockets) = upstream("");
+    let scene = Scene::new(address);
+    let (key, id) = scene.key();
+    let mut client = scene.gateway.connect();
+    let begun = Instant::now();
+    client.send(format!(
+        "POST /v3/chat HTTP/1.1\r\nHost: a\r\napikey: {key}\r\nContent-Type: application/grpc+proto\r\n\
+         Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+    ));
+    let mut socket = sockets.recv_timeout(PATIENCE).unwrap();
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"hello\r\n") {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).unwrap();
+        heard.push(byte[0]);
+    }
+    scene.manage(&format!("DELETE /apikeys/{id}"), "");
+    let (status, _) = client.try_head().expect("an answer");
+    assert_eq!(status, 401);
+    assert!(
+        begun.elapsed() < Duration::from_secs(8),
+        "only once it was as old as any exchange: {:?}",
+        begun.elapsed()
+    );
+}

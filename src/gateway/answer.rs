@@ -164,8 +164,8 @@ impl Finish {
     }
 }
 
-/// Whether an answer of this type is a stream, which may stay open for long.
-fn lasts_by_its_type(headers: &http::HeaderMap) -> bool {
+/// Whether a message of this type is part of a stream, which may stay open for long.
+pub(super) fn lasts_by_its_type(headers: &http::HeaderMap) -> bool {
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return false;
     };

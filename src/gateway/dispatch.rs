@@ -1,5 +1,6 @@
 //! `Cleared` → an answer: by the management API, or by the upstream.
 
+use super::answer::lasts_by_its_type;
 use super::metrics::Outcome;
 use super::{Cleared, Exchange, Reject, ReplyBody, tunnel};
 use crate::clock::Timestamp;
@@ -20,6 +21,7 @@ pub(super) async fn dispatch(
 ) -> Result<Response<ReplyBody>, Reject> {
     let wish = exchange.wish.take();
     let headers = std::mem::take(&mut exchange.headers);
+    let lasts = lasts_by_its_type(&headers);
     let generation = Rc::clone(&exchange.generation);
     let route = exchange
         .proof
@@ -51,6 +53,10 @@ pub(super) async fn dispatch(
             };
             let (observation, link) = (&exchange.observation, &exchange.link);
             link.begin_exchange(observation);
+            if lasts {
+                // A call of gRPC may be under way for long before the head of its answer comes.
+                link.watch(observation);
+            }
             observation.sending();
             let answer = match wish {
                 Some(wish) => {
