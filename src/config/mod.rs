@@ -49,9 +49,9 @@ pub use problem::{Problem, Problems, Severity};
 pub use secret::Secrets;
 pub use settings::{
     AccessLog, AdminSettings, Balance, Balancing, Cold, Cors, CorsOrigins, Eject, HealthCheck,
-    HostRule, Hot, KeySettings, Limits, ListenAddress, Listener, LogFormat, LogLevel, LogSettings,
-    Network, ProxyProtocol, Queue, Scheme, Snapshot, StatusRange, Timeouts, TrustedProxies,
-    Underscores, UpstreamServer, UpstreamSettings,
+    HostRule, Hot, Http2, KeySettings, Limits, ListenAddress, Listener, LogFormat, LogLevel,
+    LogSettings, Network, ProxyProtocol, Queue, Scheme, Snapshot, StatusRange, Timeouts,
+    TrustedProxies, Underscores, UpstreamServer, UpstreamSettings,
 };
 pub use source::Excerpt;
 

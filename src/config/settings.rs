@@ -13,9 +13,10 @@ pub use crate::net::ProxyProtocol;
 use crate::policy::{Policy, Rate, Retries};
 use crate::tls::{ClientTls, ServerTls};
 use http::{HeaderName, HeaderValue};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -332,9 +333,11 @@ pub struct UpstreamSettings {
     pub balancing: Balancing,
     /// How its `https` servers are met; `None` where it has none, or secrets were not read.
     pub tls: Option<Arc<ClientTls>>,
+    /// `http2`.
+    pub http2: Http2,
 }
 
-/// A server of an upstream: `http://host:port`, `https://host:port`.
+/// A server of an upstream: `http://host:port`, `https://host:port`, `h2c://host:port`, `unix:/path`, `h2c+unix:/path`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UpstreamServer {
     /// What is spoken with it.
@@ -343,10 +346,44 @@ pub struct UpstreamServer {
     pub host: Box<str>,
     /// The scheme's own where none was written.
     pub port: u16,
+    /// The Unix socket that it is reached by, in place of a host and a port.
+    pub socket: Option<Box<Path>>,
     /// As a `Host` header has it: the port only where it is not the scheme's own.
     pub authority: HeaderValue,
     /// How many times as much it takes as a server of weight 1; from 1 to 1000.
     pub weight: u16,
+}
+
+/// As it is told apart from others in logs and metrics: `host:port`, with the scheme before it where that is not `http`.
+impl fmt::Display for UpstreamServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = &self.socket {
+            let plain = self.scheme == Scheme::Http;
+            let scheme = if plain { "unix" } else { "h2c+unix" };
+            return write!(f, "{scheme}:{}", path.display());
+        }
+        f.write_str(match self.scheme {
+            Scheme::Http => "",
+            Scheme::Https => "https://",
+            Scheme::H2c => "h2c://",
+        })?;
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Whether HTTP/2 is spoken with servers that speak TLS. (What others speak is said by their scheme.)
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Http2 {
+    /// Where a server settles on it.
+    #[default]
+    Offered,
+    /// Nothing else.
+    Always,
+    Never,
 }
 
 /// What is spoken with a server.

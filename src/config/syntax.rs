@@ -267,7 +267,7 @@ fn blank(text: &mut String, span: Range<usize>) {
 }
 
 /// Fields whose values are no secrets, wherever they stand but among headers.
-const HARMLESS: [&str; 43] = [
+const HARMLESS: [&str; 44] = [
     "access",
     "add_prefix",
     "allow",
@@ -287,6 +287,7 @@ const HARMLESS: [&str; 43] = [
     "head",
     "head_bytes",
     "host",
+    "http2",
     "idle",
     "include",
     "level",

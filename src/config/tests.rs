@@ -296,6 +296,14 @@ fn upstreams_say_what_is_not_supported_and_what_is_wrong() {
             ],
         ),
         (
+            "[upstreams.a]\nservers = [\"http://a\", \"unix:a\"]\nhttp2 = true\n[upstreams.b]\nservers = [\"h2c://a\"]\nhttp2 = false\n[upstreams.c]\nservers = [\"h2c://a\", \"h2c+unix:/a\"]\nhttp2 = true",
+            &[
+                "2:24: `upstreams.a.servers`: expected a Unix socket by its absolute path, such as \"unix:/run/chat.sock\", of at most 107 bytes",
+                "3:9: `http2` is about TLS; a server that speaks HTTP/2 in clear text is written \"h2c://host:port\"",
+                "6:9: `http2 = false` contradicts a server that is written \"h2c:\"; expected \"http:\"",
+            ],
+        ),
+        (
             "[upstreams.a]\nservers = [\"http://a\"]\nhost = \"a b\"\ntimeouts = { head = \"1s\", response = \"1s\" }",
             &[
                 "3:8: `upstreams.a.host`: expected \"upstream\", \"client\", or a host name, with or without a port",

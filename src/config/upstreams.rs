@@ -4,7 +4,9 @@ use super::balancing;
 use super::fields::{Desk, Item, Table};
 use super::headers::HeaderReader;
 use super::process::time;
-use super::settings::{Balancing, HostRule, Timeouts, UpstreamSettings};
+use super::settings::{
+    Balancing, HostRule, Http2, Scheme, Timeouts, UpstreamServer, UpstreamSettings,
+};
 use super::value;
 use crate::http::edits::HeaderEdits;
 use crate::policy::Place;
@@ -73,6 +75,7 @@ fn upstream(
         timeouts: general,
         balancing: Balancing::default(),
         tls: None,
+        http2: Http2::default(),
     };
     let Some(mut table) = item.table(desk) else {
         item.hide();
@@ -112,6 +115,9 @@ fn upstream(
         }
     }
     found.balancing = balancing::balancing(&mut table, headers.key, desk);
+    if let Some(field) = table.field("http2") {
+        found.http2 = http2(&field, &found.servers, desk);
+    }
     if let Some(mut timeouts) = table.field("timeouts").and_then(|f| f.table(desk)) {
         let t = &mut found.timeouts;
         for (name, place) in [
@@ -137,4 +143,25 @@ fn upstream(
     found.tls = super::tls::client(&mut table, &found.servers, headers.secrets, desk);
     table.finish(desk);
     found
+}
+
+/// `http2`, which has to agree with what the servers' schemes say.
+fn http2(field: &Item<'_>, servers: &[UpstreamServer], desk: &mut Desk) -> Http2 {
+    let Some(wanted) = field.boolean(desk) else {
+        return Http2::default();
+    };
+    for server in servers {
+        match (server.scheme, wanted) {
+            (Scheme::Https, _) | (Scheme::Http, false) | (Scheme::H2c, true) => {}
+            (Scheme::Http, true) => field.wrong(
+                desk,
+                "`http2` is about TLS; a server that speaks HTTP/2 in clear text is written \"h2c://host:port\"",
+            ),
+            (Scheme::H2c, false) => field.wrong(
+                desk,
+                "`http2 = false` contradicts a server that is written \"h2c:\"; expected \"http:\"",
+            ),
+        }
+    }
+    if wanted { Http2::Always } else { Http2::Never }
 }

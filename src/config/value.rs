@@ -4,6 +4,7 @@ use super::settings::{Network, Scheme, UpstreamServer};
 use crate::policy::Rate;
 use http::HeaderValue;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 /// A text does not say what it should; the sentence says what that is.
@@ -185,13 +186,12 @@ pub(super) fn store(text: &str) -> Result<&str, Unreadable> {
     }
 }
 
-/// `http://host:port`. Errors never repeat the text, which may hold a password.
+/// `http://host:port`, `unix:/path` and their like. Errors never repeat the text, which may hold a password.
 pub(super) fn server(text: &str) -> Result<UpstreamServer, Unreadable> {
     let server = any_server(text)?;
     match server.scheme {
-        Scheme::Http => Ok(server),
+        Scheme::Http | Scheme::H2c => Ok(server),
         Scheme::Https => unreadable("https to upstreams is not supported yet"),
-        Scheme::H2c => unreadable("h2c to upstreams is not supported yet"),
     }
 }
 
@@ -202,10 +202,13 @@ fn any_server(text: &str) -> Result<UpstreamServer, Unreadable> {
         Some(("http", rest)) => (Scheme::Http, rest),
         Some(("https", rest)) => (Scheme::Https, rest),
         Some(("h2c", rest)) => (Scheme::H2c, rest),
-        _ if text.starts_with("unix:") => {
-            return unreadable("unix sockets to upstreams are not supported yet");
+        _ => {
+            return match (text.strip_prefix("unix:"), text.strip_prefix("h2c+unix:")) {
+                (Some(path), _) => unix_server(Scheme::Http, path),
+                (None, Some(path)) => unix_server(Scheme::H2c, path),
+                (None, None) => unreadable(EXPECTED),
+            };
         }
-        _ => return unreadable(EXPECTED),
     };
     if rest.contains('@') {
         return unreadable(
@@ -264,11 +267,31 @@ fn any_server(text: &str) -> Result<UpstreamServer, Unreadable> {
             scheme,
             host: host.into_boxed_str(),
             port,
+            socket: None,
             authority,
             weight: 1,
         }),
         Err(_) => unreadable(EXPECTED),
     }
+}
+
+/// A server behind a Unix socket. Having no name of its own, it is called `localhost`.
+fn unix_server(scheme: Scheme, path: &str) -> Result<UpstreamServer, Unreadable> {
+    /// As many bytes as `sockaddr_un` has for a path, less the zero at its end.
+    const PATH_MAX: usize = 107;
+    if !path.starts_with('/') || path.len() > PATH_MAX || path.contains(|c: char| c.is_control()) {
+        return unreadable(
+            "expected a Unix socket by its absolute path, such as \"unix:/run/chat.sock\", of at most 107 bytes",
+        );
+    }
+    Ok(UpstreamServer {
+        scheme,
+        host: "localhost".into(),
+        port: scheme.default_port(),
+        socket: Some(Path::new(path).into()),
+        authority: HeaderValue::from_static("localhost"),
+        weight: 1,
+    })
 }
 
 /// `name`, `name:port`, `[::1]:port`: what a `Host` header may say.
@@ -481,8 +504,13 @@ mod tests {
             ("http://::1", None),
             ("http://a b", None),
             ("https://a", None),
-            ("h2c://a", None),
-            ("unix:/a", None),
+            ("h2c://a:9000", Some(("a", 9000, "a:9000"))),
+            ("h2c://a/v3", None),
+            ("unix:/a", Some(("localhost", 80, "localhost"))),
+            ("unix:a", None),
+            ("unix:///a", Some(("localhost", 80, "localhost"))),
+            ("unix:", None),
+            ("unix:/a\n", None),
             ("a:9000", None),
         ] {
             let read = server(text).ok();
@@ -507,6 +535,20 @@ mod tests {
             let found = (read.scheme, read.port, read.authority.to_str().unwrap());
             assert_eq!(found, expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_unix_socket_has_a_path_and_a_version_of_http() {
+        for (text, scheme) in [
+            ("unix:/run/a.sock", Scheme::Http),
+            ("h2c+unix:/run/a.sock", Scheme::H2c),
+        ] {
+            let read = server(text).unwrap();
+            assert_eq!(read.scheme, scheme, "{text}");
+            assert_eq!(read.socket.as_deref(), Some(Path::new("/run/a.sock")));
+            assert_eq!(read.to_string(), text);
+        }
+        assert!(server(&format!("unix:/{}", "a".repeat(107))).is_err());
     }
 
     #[test]

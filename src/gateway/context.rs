@@ -259,6 +259,11 @@ impl Link {
         self.context.connection_closed(reason);
     }
 
+    /// The version of HTTP that the request in hand came over.
+    pub(super) fn version(&self) -> Version {
+        self.version.get()
+    }
+
     /// Whether the request in hand came over HTTP/2.
     pub(super) fn is_http2(&self) -> bool {
         self.version.get() == Version::HTTP_2

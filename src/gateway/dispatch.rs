@@ -43,6 +43,7 @@ pub(super) async fn dispatch(
                 key: cleared.permitted().principal().map(|p| p.record()),
                 client: &exchange.client,
                 request_id: exchange.observation.id(),
+                version: exchange.link.version(),
                 key_header: &exchange.link.context.cold.keys.header,
                 timeouts: generation.timeouts(upstream.settings(), route),
                 body_bytes: cleared.body_bytes(),
@@ -138,6 +139,7 @@ async fn read_whole(
     let deadline = &link.upload;
     let body = RequestBody::streaming(
         incoming,
+        link.version(),
         Rc::clone(state),
         limit,
         deadline.clone(),

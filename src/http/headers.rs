@@ -18,6 +18,44 @@ pub fn sanitize_request(headers: &mut HeaderMap, key: &HeaderName, owned: impl F
     });
 }
 
+/// Takes out of the trailers of a request or an answer what no trailer may say: how the message is framed, routed,
+/// authenticated or read (RFC 9110, section 6.5.1), and whatever ends at keygate. Whoever sends a request's adds
+/// [`sanitize_request`].
+pub fn sanitize_trailers(trailers: &mut HeaderMap) {
+    remove_where(trailers, |name| {
+        let name = name.as_str();
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        !plain && !name.contains('_') || folded_ends_here(name) || is_head_only(name)
+    });
+}
+
+/// What has a meaning only in a head.
+fn is_head_only(name: &str) -> bool {
+    name.starts_with("content-")
+        || name.starts_with("access-control-")
+        || name.starts_with("if-")
+        || matches!(
+            name,
+            "age"
+                | "authorization"
+                | "cache-control"
+                | "cookie"
+                | "date"
+                | "expires"
+                | "location"
+                | "max-forwards"
+                | "pragma"
+                | "range"
+                | "retry-after"
+                | "set-cookie"
+                | "strict-transport-security"
+                | "vary"
+                | "via"
+                | "warning"
+                | "www-authenticate"
+        )
+}
+
 /// Takes the hop-by-hop fields out of an upstream's answer.
 pub fn sanitize_response(headers: &mut HeaderMap) {
     remove_named_by_connection(headers);
@@ -306,6 +344,38 @@ mod tests {
             headers,
             map(&[("content-encoding", "none"), ("content-length", "2")])
         );
+    }
+
+    #[test]
+    fn a_trailer_carries_no_framing_no_identity_and_nothing_that_belongs_in_a_head() {
+        let mut trailers = map(&[
+            ("grpc-status", "0"),
+            ("grpc-message", "ok"),
+            ("x-checksum", "1"),
+            ("server-timing", "a"),
+            ("a_b", "1"),
+            ("content-length", "5"),
+            ("content-type", "text/html"),
+            ("transfer-encoding", "chunked"),
+            ("connection", "close"),
+            ("x-keygate-key-id", "1"),
+            ("x.keygate.key-id", "1"),
+            ("x-request-id", "1"),
+            ("authorization", "x"),
+            ("set-cookie", "a=b"),
+            ("trailer", "x"),
+            ("te", "trailers"),
+            ("host", "a"),
+        ]);
+        sanitize_trailers(&mut trailers);
+        let kept = map(&[
+            ("grpc-status", "0"),
+            ("grpc-message", "ok"),
+            ("x-checksum", "1"),
+            ("server-timing", "a"),
+            ("a_b", "1"),
+        ]);
+        assert_eq!(trailers, kept);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use crate::config::Timeouts;
 use crate::deadline::{Deadline, Wait};
-use crate::upstream::Lease;
+use crate::http::headers::sanitize_trailers;
+use crate::upstream::{AnswerBody, Lease};
 use bytes::Bytes;
+use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::cell::Cell;
@@ -87,13 +89,19 @@ impl BodyState {
     }
 }
 
-/// A request's body on its way up. Trailers end here.
+/// A request's body on its way up. Its trailers end here, unless they are gRPC's.
 pub struct RequestBody {
     inner: Option<Streaming>,
 }
 
+/// What takes out of trailers what must not reach an upstream.
+pub(super) type TrailerRule = Box<dyn Fn(&mut HeaderMap)>;
+
 struct Streaming {
     incoming: Incoming,
+    version: Version,
+    /// `None`: trailers end here.
+    trailers: Option<TrailerRule>,
     state: Rc<BodyState>,
     limit: u64,
     upload: Deadline,
@@ -109,10 +117,11 @@ impl RequestBody {
         RequestBody { inner: None }
     }
 
-    /// A client's body, of at most `limit` bytes. Whenever the client is waited for, `upload` is armed for `body`;
+    /// The body of a client that speaks this version, of at most `limit` bytes. Whenever the client is waited for, `upload` is armed for `body`;
     /// whenever the upstream is, before it has begun to answer, for `response`.
     pub fn streaming(
         incoming: Incoming,
+        version: Version,
         state: Rc<BodyState>,
         limit: u64,
         upload: Deadline,
@@ -122,6 +131,8 @@ impl RequestBody {
         RequestBody {
             inner: Some(Streaming {
                 incoming,
+                version,
+                trailers: None,
                 state,
                 limit,
                 upload,
@@ -129,6 +140,25 @@ impl RequestBody {
                 response,
             }),
         }
+    }
+}
+
+impl RequestBody {
+    /// With its trailers, but for what this rule takes out.
+    pub(super) fn with_trailers(mut self, rule: TrailerRule) -> Self {
+        if let Some(stream) = &mut self.inner {
+            stream.trailers = Some(rule);
+        }
+        self
+    }
+}
+
+impl Streaming {
+    /// Whether nothing more will come. Over HTTP/2 the end may be a frame of its own; where the length was said, it is
+    /// not waited for.
+    fn is_over(&self) -> bool {
+        let all = || self.incoming.size_hint().exact() == Some(0);
+        self.incoming.is_end_stream() || self.trailers.is_none() && all()
     }
 }
 
@@ -166,13 +196,18 @@ impl Body for RequestBody {
                 }
                 Poll::Ready(frame) => frame,
             };
-            let end = stream.incoming.is_end_stream();
+            let end = stream.is_over();
             match stream.state.phase.get() {
                 Phase::Answering => stream.upload.disarm(),
                 Phase::Answered if end || frame.is_none() => stream.upload.disarm(),
                 _ => stream.upload.arm(Wait::Response, stream.response),
             }
             match frame {
+                // hyper takes a stream that its client reset with CANCEL for one that ended: half a body is none.
+                None if stream.version == Version::HTTP_2 && !end => {
+                    stream.state.fault.set(Some(BodyFault::ClientGone));
+                    return Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into())));
+                }
                 None => {
                     stream.state.finished.set(true);
                     return Poll::Ready(None);
@@ -182,9 +217,17 @@ impl Body for RequestBody {
                     return Poll::Ready(Some(Err(io::Error::other(error))));
                 }
                 Some(Ok(frame)) => {
-                    // A trailer section: nothing of it goes further, and the body is over after it.
-                    let Ok(data) = frame.into_data() else {
-                        continue;
+                    let data = match frame.into_data() {
+                        Ok(data) => data,
+                        // The body is over after it.
+                        Err(frame) => match (frame.into_trailers(), &stream.trailers) {
+                            (Ok(mut trailers), Some(rule)) => {
+                                rule(&mut trailers);
+                                stream.state.finished.set(true);
+                                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                            }
+                            (Ok(_) | Err(_), _) => continue,
+                        },
                     };
                     let sum = stream.state.bytes.get() + data.len() as u64;
                     if sum > stream.limit {
@@ -200,9 +243,7 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner
-            .as_ref()
-            .is_none_or(|stream| stream.incoming.is_end_stream())
+        self.inner.as_ref().is_none_or(Streaming::is_over)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -215,7 +256,7 @@ impl Body for RequestBody {
 
 /// An upstream's answer on its way down. Gives its connection back as soon as it ends.
 pub struct ResponseBody {
-    incoming: Incoming,
+    incoming: AnswerBody,
     lease: Option<Lease<RequestBody>>,
     /// How long the connection may serve another request; `None`: not at all.
     keep: Option<Keep>,
@@ -232,7 +273,7 @@ pub(super) struct Keep(pub(super) Option<Duration>);
 
 impl ResponseBody {
     pub(super) fn new(
-        incoming: Incoming,
+        incoming: AnswerBody,
         lease: Lease<RequestBody>,
         keep: Option<Keep>,
         request: Option<Rc<BodyState>>,
@@ -319,8 +360,16 @@ impl Body for ResponseBody {
                     return Poll::Ready(Some(Err(io::Error::other(error))));
                 }
                 Some(Ok(frame)) => {
-                    let Ok(data) = frame.into_data() else {
-                        continue;
+                    let data = match frame.into_data() {
+                        Ok(data) => data,
+                        Err(frame) => {
+                            let Ok(mut trailers) = frame.into_trailers() else {
+                                continue;
+                            };
+                            sanitize_trailers(&mut trailers);
+                            this.give_back_at_end();
+                            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                        }
                     };
                     this.bytes += data.len() as u64;
                     this.give_back_at_end();

@@ -1,7 +1,7 @@
 //! Why a request was not answered by its upstream.
 
 use crate::deadline::Wait;
-use crate::upstream::ConnectError;
+use crate::upstream::{ConnectError, Unsuccessful};
 
 /// Why a request was not answered by its upstream.
 #[derive(Debug, thiserror::Error)]
@@ -13,9 +13,9 @@ pub enum ForwardError {
     #[error("the upstream did not answer in time")]
     ResponseTimeout,
     #[error("the connection to the upstream broke before its answer")]
-    BrokenOff(#[source] hyper::Error),
-    #[error("the upstream's answer is not HTTP/1.1")]
-    Nonsense(#[source] hyper::Error),
+    BrokenOff(#[source] Unsuccessful),
+    #[error("the upstream's answer is not HTTP")]
+    Nonsense(#[source] Unsuccessful),
     #[error("the upstream's answer has no single length: one `Content-Length`, or `chunked` alone")]
     Framing,
     #[error("the upstream switched protocols unasked")]

@@ -10,7 +10,7 @@ use crate::http::headers::has_token;
 use crate::http::{Admitted, RequestId, forwarded};
 use crate::key::KeyRecord;
 use crate::policy::RouteSettings;
-use crate::upstream::{Choice, Lease, Upstream};
+use crate::upstream::{AnswerBody, Choice, Lease, SendError, Unsuccessful, Upstream, is_grpc};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -20,6 +20,9 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+
+/// How often a request is sent again that servers said they had not touched.
+const REFUSALS: u8 = 3;
 
 /// What is to be forwarded, with everything that was decided about it.
 pub struct Order<'a> {
@@ -35,6 +38,8 @@ pub struct Order<'a> {
     pub client: &'a forwarded::Client,
     /// Its id.
     pub request_id: &'a RequestId,
+    /// The version of HTTP that its client speaks.
+    pub version: Version,
     /// The header that carried the key.
     pub key_header: &'a HeaderName,
     /// The deadlines in force, route's and upstream's own included.
@@ -93,14 +98,20 @@ pub async fn forward(
     let uri = rewrite::target(order.admitted, order.route)?;
     rewrite::headers(&mut headers, &order, framing);
     let body = if has_body {
-        RequestBody::streaming(
+        let body = RequestBody::streaming(
             incoming,
+            order.version,
             Rc::clone(order.body_state),
             order.body_bytes,
             order.upload.clone(),
             order.timeouts.body,
             order.timeouts.response,
-        )
+        );
+        if order.version == Version::HTTP_2 && is_grpc(&headers) {
+            body.with_trailers(rewrite::trailers(&order))
+        } else {
+            body
+        }
     } else {
         RequestBody::empty()
     };
@@ -114,19 +125,15 @@ pub async fn forward(
 }
 
 /// How the client framed its body. hyper's own `GET` with a body of unknown length would lose it: said here, always.
-fn framing_of(headers: &HeaderMap, incoming: &Incoming) -> Framing {
+fn framing_of(headers: &HeaderMap, incoming: &impl Body) -> Framing {
     if headers.contains_key(header::TRANSFER_ENCODING) {
-        Framing::Chunked
-    } else if headers.contains_key(header::CONTENT_LENGTH) {
-        match incoming.size_hint().exact() {
-            Some(bytes) => Framing::Length(bytes),
-            None => Framing::Chunked,
-        }
-    } else if incoming.is_end_stream() {
-        Framing::None
-    } else {
-        // Over HTTP/2 a body need not be announced.
-        Framing::Chunked
+        return Framing::Chunked;
+    }
+    match incoming.size_hint().exact() {
+        Some(bytes) if headers.contains_key(header::CONTENT_LENGTH) => Framing::Length(bytes),
+        _ if incoming.is_end_stream() => Framing::None,
+        // A length that its client does not keep to, or over HTTP/2 none, where the frames say where it ends.
+        _ => Framing::Chunked,
     }
 }
 
@@ -138,6 +145,7 @@ async fn send(
 ) -> Result<Response<ResponseBody>, ForwardError> {
     let replayable = !has_body && is_idempotent(order.admitted.method());
     let mut choice = Choice::Any;
+    let mut refusals = 0;
     loop {
         let mut lease = lease(order, upstream, choice).await?;
         order.host_of(&lease, request.headers_mut());
@@ -145,7 +153,8 @@ async fn send(
         if lease.used() && !replayable && !lease.is_quiet() {
             continue;
         }
-        let copy = (lease.used() && replayable).then(|| head_of(&request));
+        let copy = !has_body && (lease.is_http2() || lease.used() && replayable);
+        let copy = copy.then(|| head_of(&request));
         if has_body {
             // Each piece of the body that is passed on begins the wait for the answer anew.
             order.deadline.disarm();
@@ -156,10 +165,10 @@ async fn send(
         // Counted before the wait: a deadline or the client may end it.
         let attempts = order.attempts.get();
         order.attempts.set(attempts.saturating_add(1));
-        let error = match lease.sender().try_send_request(request).await {
+        let cause = match lease.send(request).await {
             Ok(response) => return answer(order, lease, response, has_body),
-            Err(mut error) => {
-                if let Some(unsent) = error.take_message() {
+            Err(SendError { unsent, cause }) => {
+                if let Some(unsent) = unsent {
                     order.attempts.set(attempts);
                     // The connection ended between the pool's look and ours.
                     if lease.used() {
@@ -169,17 +178,24 @@ async fn send(
                         continue;
                     }
                 }
-                error.into_error()
+                cause
             }
         };
         match copy {
+            // The server said that it has not touched it: no second sending, whatever the request is.
+            Some(again) if cause.is_unprocessed() && refusals < REFUSALS => {
+                order.attempts.set(attempts);
+                refusals += 1;
+                request = again;
+                choice = Choice::Any;
+            }
             // Sent on an old connection that ended before the head of an answer was whole: most likely, the upstream
             // had closed it.
-            Some(again) if ended_unanswered(&error) => {
+            Some(again) if replayable && lease.used() && cause.is_end() => {
                 request = again;
                 choice = Choice::New;
             }
-            _ => return Err(failure(order, error)),
+            _ => return Err(failure(order, cause)),
         }
     }
 }
@@ -215,24 +231,6 @@ fn is_idempotent(method: &Method) -> bool {
     )
 }
 
-fn ended_unanswered(error: &hyper::Error) -> bool {
-    error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_reset(error)
-}
-
-fn is_reset(error: &hyper::Error) -> bool {
-    use std::error::Error;
-    use std::io::ErrorKind;
-    error
-        .source()
-        .and_then(|source| source.downcast_ref::<std::io::Error>())
-        .is_some_and(|io| {
-            matches!(
-                io.kind(),
-                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
-            )
-        })
-}
-
 fn head_of(request: &Request<RequestBody>) -> Request<RequestBody> {
     let mut copy = Request::new(RequestBody::empty());
     *copy.method_mut() = request.method().clone();
@@ -241,19 +239,19 @@ fn head_of(request: &Request<RequestBody>) -> Request<RequestBody> {
     copy
 }
 
-pub(super) fn failure(order: &Order<'_>, error: hyper::Error) -> ForwardError {
+pub(super) fn failure(order: &Order<'_>, cause: Unsuccessful) -> ForwardError {
     match order.body_state.fault() {
         Some(BodyFault::TooLarge) => ForwardError::BodyTooLarge,
         Some(BodyFault::ClientGone) => ForwardError::ClientGone,
-        None if error.is_parse() => ForwardError::Nonsense(error),
-        None => ForwardError::BrokenOff(error),
+        None if cause.is_nonsense() => ForwardError::Nonsense(cause),
+        None => ForwardError::BrokenOff(cause),
     }
 }
 
 pub(super) fn answer(
     order: &Order<'_>,
     lease: Lease<RequestBody>,
-    response: Response<Incoming>,
+    response: Response<AnswerBody>,
     has_body: bool,
 ) -> Result<Response<ResponseBody>, ForwardError> {
     order.deadline.disarm();
@@ -267,7 +265,7 @@ pub(super) fn answer(
     one_length(&mut head.headers)?;
     // hyper answers a version 1.0 with another, and would lose a chunked body on the next request of such a connection.
     let stays =
-        head.version == Version::HTTP_11 && !has_token(&head.headers, &header::CONNECTION, "close");
+        head.version != Version::HTTP_10 && !has_token(&head.headers, &header::CONNECTION, "close");
     head.version = Version::HTTP_11;
     let keep = keep_alive_timeout(&head.headers);
     rewrite::answer_headers(&mut head.headers, order);
@@ -332,5 +330,47 @@ impl<T, F: Future<Output = Result<T, ForwardError>>> Future for Within<'_, F> {
             },
             ready => ready,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use http_body_util::{Empty, Full};
+
+    /// A body of which nobody knows how long it is.
+    struct Unknown;
+
+    impl Body for Unknown {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+            Poll::Ready(None)
+        }
+    }
+
+    #[test]
+    fn a_body_without_a_length_goes_up_chunked_whatever_the_method() {
+        let unknown = Unknown;
+        let (full, empty) = (Full::new(Bytes::from_static(b"abc")), Empty::<Bytes>::new());
+        let headers = |name: Option<(HeaderName, &str)>| {
+            let field = name.map(|(name, value)| (name, value.parse().expect("a value")));
+            HeaderMap::from_iter(field)
+        };
+        let none = headers(None);
+        let length = headers(Some((header::CONTENT_LENGTH, "3")));
+        let chunked = headers(Some((header::TRANSFER_ENCODING, "chunked")));
+        assert_eq!(framing_of(&none, &unknown), Framing::Chunked);
+        assert_eq!(framing_of(&none, &empty), Framing::None);
+        assert_eq!(framing_of(&length, &full), Framing::Length(3));
+        assert_eq!(framing_of(&length, &empty), Framing::Length(0));
+        assert_eq!(framing_of(&length, &unknown), Framing::Chunked);
+        assert_eq!(framing_of(&chunked, &unknown), Framing::Chunked);
+        assert_eq!(framing_of(&chunked, &empty), Framing::Chunked);
     }
 }

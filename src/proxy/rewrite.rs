@@ -1,15 +1,16 @@
 //! The head that goes up: canonical target, surviving headers, then keygate's own.
 
 use super::ForwardError;
+use super::body::TrailerRule;
 use super::forward::Order;
 use crate::config::HostRule;
 use crate::http::edits::{Edits, Facts, KeyFacts};
-use crate::http::headers::{encode_name, sanitize_request, sanitize_response};
+use crate::http::headers::{encode_name, sanitize_request, sanitize_response, sanitize_trailers};
 use crate::http::{Admitted, forwarded};
 use crate::policy::RouteSettings;
 use bytes::BufMut;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
 
 const KEY_ID: HeaderName = HeaderName::from_static("x-keygate-key-id");
 const KEY_NAME: HeaderName = HeaderName::from_static("x-keygate-key-name");
@@ -88,7 +89,8 @@ pub(super) fn headers(headers: &mut HeaderMap, order: &Order<'_>, framing: Frami
     }
     headers.insert(forwarded::PROTO, order.client.proto.clone());
     headers.insert(forwarded::HOST, order.admitted.host_header().clone());
-    headers.append(header::VIA, HeaderValue::from_static("1.1 keygate"));
+    headers.append(header::VIA, via(order.version));
+    join_cookies(headers);
     headers.insert(REQUEST_ID, order.request_id.header().clone());
     if let Some(key) = order.key {
         let plain = |text: &str| {
@@ -119,5 +121,58 @@ fn apply<'e>(edits: impl Iterator<Item = &'e Edits>, headers: &mut HeaderMap, or
     };
     for edits in edits {
         edits.apply(headers, &facts);
+    }
+}
+
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_2 => "2.0 keygate",
+        _ => "1.1 keygate",
+    })
+}
+
+/// Makes one field of several `Cookie` lines, as HTTP/2 clients may send them (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(header::COOKIE).iter();
+    if lines.next().is_none() || lines.next().is_none() {
+        return;
+    }
+    let lines = headers.get_all(header::COOKIE).iter();
+    let joined = lines.map(HeaderValue::as_bytes).collect::<Vec<_>>();
+    let mut joined = HeaderValue::from_bytes(&joined.join(&b"; "[..]))
+        .expect("values and what joins them are characters of a value");
+    joined.set_sensitive(true);
+    headers.insert(header::COOKIE, joined);
+}
+
+/// What takes out of a request's trailers whatever must not reach the upstream.
+pub(super) fn trailers(order: &Order<'_>) -> TrailerRule {
+    let key = order.key_header.clone();
+    let edits: Vec<Edits> = order.edits().map(|edits| edits.request.clone()).collect();
+    Box::new(move |trailers| {
+        sanitize_request(trailers, &key, |name| edits.iter().any(|e| e.own(name)));
+        sanitize_trailers(trailers);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookie_lines_become_one() {
+        for (lines, joined) in [
+            (&["a=1", "b=2; c=3", "d=4"][..], &["a=1; b=2; c=3; d=4"][..]),
+            (&["a=1"], &["a=1"]),
+            (&[], &[]),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::COOKIE, HeaderValue::from_static(line));
+            }
+            join_cookies(&mut headers);
+            let got: Vec<_> = headers.get_all(header::COOKIE).iter().collect();
+            assert_eq!(got, joined, "{lines:?}");
+        }
     }
 }

@@ -82,9 +82,9 @@ async fn shake_hands(
     order.host_of(&leased, request.headers_mut());
     order.deadline.arm(Wait::Response, order.timeouts.response);
     order.attempts.set(order.attempts.get().saturating_add(1));
-    let response = match leased.sender().send_request(request).await {
+    let response = match leased.send(request).await {
         Ok(response) => response,
-        Err(error) => return Err(failure(order, error)),
+        Err(error) => return Err(failure(order, error.cause)),
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // To a client of HTTP/2 success says that the socket is open (RFC 8441, section 5).

@@ -4,7 +4,7 @@ use crate::config::UpstreamServer;
 use crate::net::Socket;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 /// Why there is no connection to a server.
 #[derive(Debug, thiserror::Error)]
@@ -23,18 +23,26 @@ pub enum ConnectError {
     },
     #[error("the HTTP/1.1 connection could not be set up")]
     Handshake(#[source] hyper::Error),
+    #[error("the HTTP/2 connection could not be set up")]
+    Http2(#[source] h2::Error),
+    #[error("the server takes no stream on a new HTTP/2 connection")]
+    NoStreams,
 }
 
-/// Connects to this address of the server; without one, resolves its name and connects to the first address that
-/// answers. The caller holds the deadline.
+/// Connects to the server's socket; else to this address; without one, resolves its name and connects to the first
+/// address that answers. The caller holds the deadline.
 pub(super) async fn connect(
     server: &UpstreamServer,
     address: Option<SocketAddr>,
 ) -> Result<Socket, ConnectError> {
     let refused = |source| ConnectError::Connect {
-        authority: format!("{}:{}", server.host, server.port),
+        authority: server.to_string(),
         source,
     };
+    if let Some(path) = &server.socket {
+        let stream = UnixStream::connect(path).await.map_err(refused)?;
+        return Ok(Socket::Unix(stream));
+    }
     let literal = || server.host.parse::<IpAddr>().ok();
     let stream = match address.or_else(|| Some((literal()?, server.port).into())) {
         Some(address) => TcpStream::connect(address).await.map_err(refused)?,

@@ -22,6 +22,8 @@ struct Wire {
     /// A request's borrower has it.
     lent: Cell<bool>,
     http: Cell<Http>,
+    /// How often something was read, round and round.
+    heard: Cell<u32>,
     /// Who waits for hyper to let go of it.
     waiting: Cell<Option<Waker>>,
     _open: Open,
@@ -57,6 +59,7 @@ impl UpstreamIo {
             socket: RefCell::new(socket),
             lent: Cell::new(true),
             http: Cell::new(Http::Spoken),
+            heard: Cell::new(0),
             waiting: Cell::new(None),
             _open: open,
         });
@@ -68,6 +71,11 @@ impl Probe {
     /// Whether the connection is open and has nothing to read, at this instant, by asking the kernel.
     pub(super) fn is_quiet(&self) -> bool {
         self.0.socket.borrow().is_quiet()
+    }
+
+    /// A number that is another whenever something was read.
+    pub(super) fn heard(&self) -> u32 {
+        self.0.heard.get()
     }
 
     /// Notes whether a request's borrower has the connection.
@@ -108,7 +116,11 @@ impl AsyncRead for UpstreamIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.socket.borrow_mut()).poll_read(cx, buf)
+        let polled = Pin::new(&mut *self.0.socket.borrow_mut()).poll_read(cx, buf);
+        if polled.is_ready() {
+            self.0.heard.set(self.0.heard.get().wrapping_add(1));
+        }
+        polled
     }
 }
 

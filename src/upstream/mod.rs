@@ -10,11 +10,16 @@
 //! may not be sent twice goes out on a used connection, [`Lease::is_quiet`] looks at the socket itself.
 
 mod connect;
+mod http1;
+mod http2;
 mod io;
+mod lease;
 mod server_pool;
 mod upstreams;
 
 pub use connect::ConnectError;
+pub use http2::{Receiving, is_grpc};
 pub use io::UpstreamIo;
-pub use server_pool::{Choice, Lease, PoolStats, ServerPool};
+pub use lease::{AnswerBody, Lease, SendError, Unsuccessful};
+pub use server_pool::{Choice, PoolKey, PoolStats, ServerPool};
 pub use upstreams::{Upstream, Upstreams};

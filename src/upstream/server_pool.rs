@@ -1,21 +1,20 @@
 //! One worker's connections to one server.
 
 use super::connect::{ConnectError, connect};
-use super::io::{Open, Probe, UpstreamIo};
-use crate::config::UpstreamServer;
+use super::http1::Http1;
+use super::http2::Connection;
+use super::io::{Open, UpstreamIo};
+use super::lease::{Lease, Over};
+use crate::config::{Http2, Scheme, UpstreamServer, UpstreamSettings};
 use crate::deadline::{Deadline, Sweeper, Wait};
 use bytes::Bytes;
 use http_body::Body;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
-use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
-use tokio::task::AbortHandle;
+use tokio::sync::Semaphore;
 
 /// An idle connection is not used again after this long: most servers close theirs after a minute or more, and a
 /// server that says otherwise in `Keep-Alive: timeout=` is believed.
@@ -42,6 +41,29 @@ pub struct PoolStats {
     pub idle: u64,
 }
 
+/// What a pool's connections have in common: how they are made, and with whom. A request may go out on any of them.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct PoolKey {
+    scheme: Scheme,
+    http2: Http2,
+    host: Box<str>,
+    port: u16,
+    socket: Option<Box<Path>>,
+}
+
+impl PoolKey {
+    /// That of a server of this upstream.
+    pub fn new(settings: &UpstreamSettings, server: &UpstreamServer) -> Self {
+        PoolKey {
+            scheme: server.scheme,
+            http2: settings.http2,
+            host: server.host.clone(),
+            port: server.port,
+            socket: server.socket.clone(),
+        }
+    }
+}
+
 /// Which connections will do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Choice {
@@ -59,6 +81,12 @@ pub struct ServerPool<B> {
     /// Where it is, if that is known before a connection is made.
     address: Option<SocketAddr>,
     idle: RefCell<Vec<Idle<B>>>,
+    /// Those of HTTP/2, the oldest first.
+    shared: RefCell<Vec<Rc<Connection>>>,
+    /// Whoever opens a connection of HTTP/2 has it.
+    turn: Semaphore,
+    /// The server was offered HTTP/2 and took HTTP/1.1, or wanted it later.
+    settled_on_http1: Cell<bool>,
     sweeper: Sweeper,
     opened: Cell<u64>,
     failed: Cell<u64>,
@@ -83,26 +111,56 @@ impl<B> Drop for Attempt<'_, B> {
     }
 }
 
-/// The task that drives a connection. It ends with whoever holds the connection, whatever it is still sending.
-struct Driver(Option<AbortHandle>);
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
-    }
+/// A connection that serves no request.
+pub(super) struct Idle<B> {
+    pub(super) connection: Http1<B>,
+    /// In the sweeper's milliseconds.
+    pub(super) until: u64,
 }
 
-struct Idle<B> {
-    sender: http1::SendRequest<B>,
-    driver: Driver,
-    probe: Probe,
-    /// In the sweeper's milliseconds.
-    until: u64,
+/// Which version of HTTP a server is spoken with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Speaks {
+    Http1,
+    Http2,
 }
 
 impl<B> ServerPool<B> {
+    fn speaks(&self, choice: Choice) -> Speaks {
+        match (self.server.scheme, choice) {
+            (Scheme::Http | Scheme::Https, _) => Speaks::Http1,
+            (Scheme::H2c, Choice::Any | Choice::New) => Speaks::Http2,
+            // Servers of HTTP/2 in clear text tell the two apart by the first bytes.
+            (Scheme::H2c, Choice::Http1) => Speaks::Http1,
+        }
+    }
+
+    /// The server wants no more requests over HTTP/2, where it can be asked otherwise.
+    pub(super) fn require_http1(&self) {
+        self.settled_on_http1.set(true);
+    }
+
+    /// As a request of HTTP/2 names it.
+    pub(super) fn uri_scheme(&self) -> http::uri::Scheme {
+        match self.server.scheme {
+            Scheme::Http | Scheme::H2c => http::uri::Scheme::HTTP,
+            Scheme::Https => http::uri::Scheme::HTTPS,
+        }
+    }
+
+    /// The server.
+    pub fn server(&self) -> &UpstreamServer {
+        &self.server
+    }
+
+    /// Until when a connection that is given back may be used, in the sweeper's milliseconds.
+    pub(super) fn until(&self, keep: Option<Duration>) -> u64 {
+        let keep = keep.map_or(IDLE, |said| {
+            said.saturating_sub(Duration::from_secs(1)).min(IDLE)
+        });
+        self.sweeper.now_ms() + u64::try_from(keep.as_millis()).unwrap_or(0)
+    }
+
     /// It is asked after the others for a while.
     fn suspect(&self) {
         let lasts = SUSPECT.as_millis() as u64;
@@ -123,6 +181,9 @@ where
             server,
             address,
             idle: RefCell::new(Vec::new()),
+            shared: RefCell::new(Vec::new()),
+            turn: Semaphore::new(1),
+            settled_on_http1: Cell::new(false),
             sweeper,
             opened: Cell::new(0),
             failed: Cell::new(0),
@@ -132,18 +193,15 @@ where
         }
     }
 
-    /// The server.
-    pub fn server(&self) -> &UpstreamServer {
-        &self.server
-    }
-
     pub(super) fn stats(&self) -> PoolStats {
+        let shared = self.shared.borrow();
+        let idle_shared = shared.iter().filter(|connection| connection.is_idle());
         PoolStats {
             opened: self.opened.get(),
             failed: self.failed.get(),
             reused: self.reused.get(),
             open: self.open.get(),
-            idle: self.idle.borrow().len() as u64,
+            idle: (self.idle.borrow().len() + idle_shared.count()) as u64,
         }
     }
 
@@ -151,7 +209,13 @@ where
         let now = self.sweeper.now_ms();
         self.idle
             .borrow_mut()
-            .retain(|idle| now < idle.until && !idle.sender.is_closed());
+            .retain(|idle| now < idle.until && !idle.connection.sender.is_closed());
+        self.shared.borrow_mut().retain(|connection| {
+            connection.listen();
+            let stays =
+                !connection.is_idle() || now < connection.idle_since() + IDLE.as_millis() as u64;
+            stays && !connection.is_retired()
+        });
     }
 
     pub(super) fn is_suspect(&self) -> bool {
@@ -163,47 +227,87 @@ where
         choice: Choice,
         deadline: &Deadline,
     ) -> Result<Lease<B>, ConnectError> {
+        let speaks = self.speaks(choice);
+        match speaks {
+            Speaks::Http1 => {}
+            Speaks::Http2 => return self.lease_stream(choice, deadline).await,
+        }
         if choice == Choice::Any
             && let Some(lease) = self.take_idle().await
         {
             return Ok(lease);
         }
-        self.open(deadline).await
+        self.open(speaks, deadline).await
     }
 
     /// The youngest idle connection that is still open.
     async fn take_idle(self: &Rc<Self>) -> Option<Lease<B>> {
         loop {
             let Idle {
-                mut sender,
-                driver,
-                probe,
+                mut connection,
                 until,
             } = self.idle.borrow_mut().pop()?;
             if self.sweeper.now_ms() >= until {
                 continue;
             }
             // Given back at the end of its body: hyper may need one more turn before it can take the next request.
+            let sender = &mut connection.sender;
             if sender.is_ready() || sender.ready().await.is_ok() {
-                probe.lend(true);
+                connection.probe.lend(true);
                 self.reused.set(self.reused.get() + 1);
-                return Some(Lease {
-                    sender,
-                    driver,
-                    probe,
-                    pool: Rc::clone(self),
-                    used: true,
-                });
+                return Some(Lease::new(Over::Http1(connection), Rc::clone(self), true));
             }
         }
     }
 
-    async fn open(self: &Rc<Self>, deadline: &Deadline) -> Result<Lease<B>, ConnectError> {
+    /// A stream on a connection that has room for it: the oldest, so that those that were opened in a rush end soon.
+    fn take_stream(self: &Rc<Self>) -> Option<Lease<B>> {
+        let mut all = self.shared.borrow_mut();
+        all.retain(|connection| !connection.is_retired());
+        let connection = all.iter().find(|connection| connection.has_room())?;
+        let used = connection.is_used();
+        if used {
+            self.reused.set(self.reused.get() + 1);
+        }
+        let place = Over::Http2(connection.place());
+        Some(Lease::new(place, Rc::clone(self), used))
+    }
+
+    /// A stream, or a connection of HTTP/1.1 where the server does not settle on HTTP/2. One request connects, the others
+    /// wait for it, as long as they may wait for a connection: else each of a burst would open one of its own.
+    async fn lease_stream(
+        self: &Rc<Self>,
+        choice: Choice,
+        deadline: &Deadline,
+    ) -> Result<Lease<B>, ConnectError> {
+        if let Some(lease) = self.take_stream() {
+            return Ok(lease);
+        }
+        if choice == Choice::Any
+            && let Some(lease) = self.take_idle().await
+        {
+            return Ok(lease);
+        }
+        if self.settled_on_http1.get() {
+            return self.open(Speaks::Http1, deadline).await;
+        }
+        let _turn = self.turn.acquire().await.expect("it is never closed");
+        match self.take_stream() {
+            Some(lease) => Ok(lease),
+            None => self.open(self.speaks(choice), deadline).await,
+        }
+    }
+
+    async fn open(
+        self: &Rc<Self>,
+        speaks: Speaks,
+        deadline: &Deadline,
+    ) -> Result<Lease<B>, ConnectError> {
         let attempt = Attempt {
             pool: self,
             deadline,
         };
-        let made = self.handshake().await;
+        let made = self.handshake(speaks).await;
         std::mem::forget(attempt);
         let count = if made.is_ok() {
             self.suspect_until.set(0);
@@ -216,111 +320,30 @@ where
         made
     }
 
-    async fn handshake(self: &Rc<Self>) -> Result<Lease<B>, ConnectError> {
+    async fn handshake(self: &Rc<Self>, speaks: Speaks) -> Result<Lease<B>, ConnectError> {
         let stream = connect(&self.server, self.address).await?;
+        let http2 = match speaks {
+            Speaks::Http1 => false,
+            Speaks::Http2 => true,
+        };
         let (io, probe) = UpstreamIo::new(stream, Open::count(&self.open));
-        let (sender, connection) = http1::Builder::new()
-            .writev(false)
-            .handshake::<_, B>(TokioIo::new(io))
-            .await
-            .map_err(ConnectError::Handshake)?;
-        let task = tokio::task::spawn_local(drive(connection, probe.clone()));
-        Ok(Lease {
-            sender,
-            driver: Driver(Some(task.abort_handle())),
-            probe,
-            pool: Rc::clone(self),
-            used: false,
-        })
+        let over = if http2 {
+            let connection = Connection::begin(io, probe, self.sweeper.clone()).await?;
+            let connection = Rc::new(connection);
+            let place = connection.place();
+            self.shared.borrow_mut().push(connection);
+            Over::Http2(place)
+        } else {
+            Over::Http1(Http1::begin(io, probe).await?)
+        };
+        Ok(Lease::new(over, Rc::clone(self), false))
     }
 
-    fn put_back(&self, idle: Idle<B>) {
+    pub(super) fn put_back(&self, idle: Idle<B>) {
         let mut all = self.idle.borrow_mut();
         if all.len() < IDLE_MAX {
             all.push(idle);
         }
-    }
-}
-
-/// Speaks HTTP/1.1 on a connection until it ends. The borrower of the connection hears of its errors; an idle one's end
-/// concerns nobody.
-async fn drive<B: Body<Data = Bytes> + 'static>(
-    mut connection: http1::Connection<TokioIo<UpstreamIo>, B>,
-    probe: Probe,
-) where
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let ended = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
-    if ended.is_err() {
-        return probe.over(None);
-    }
-    let parts = connection.into_parts();
-    probe.over(Some(parts.read_buf));
-    // A borrower may go on with another protocol; what it does not take ends with its lease.
-    if !probe.is_lent() {
-        let _ = parts.io.into_inner().shutdown().await;
-    }
-}
-
-/// A connection on loan, for one request. Dropped, it closes.
-pub struct Lease<B> {
-    sender: http1::SendRequest<B>,
-    driver: Driver,
-    probe: Probe,
-    pool: Rc<ServerPool<B>>,
-    used: bool,
-}
-
-impl<B: Body<Data = Bytes> + 'static> Lease<B>
-where
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    /// Whether the connection has served a request before.
-    pub fn used(&self) -> bool {
-        self.used
-    }
-
-    /// The server that it leads to.
-    pub fn server(&self) -> &UpstreamServer {
-        &self.pool.server
-    }
-
-    /// hyper's handle, for one request.
-    pub fn sender(&mut self) -> &mut http1::SendRequest<B> {
-        &mut self.sender
-    }
-
-    /// Whether the connection is open and silent at this instant, by asking the kernel.
-    pub fn is_quiet(&self) -> bool {
-        self.probe.is_quiet()
-    }
-
-    /// The connection itself, and what was read of it already, after an answer whose status was 101: HTTP is over on it.
-    ///
-    /// # Errors
-    /// When the connection broke.
-    pub async fn into_upgraded(self) -> io::Result<(UpstreamIo, Bytes)> {
-        self.probe.take().await
-    }
-
-    /// Leaves the connection to the request that is still being sent on it.
-    pub fn let_go(mut self) {
-        self.driver.0 = None;
-    }
-
-    /// Returns the connection for the next request; `keep` is how long the server said that it keeps it.
-    pub fn give_back(self, keep: Option<Duration>) {
-        let keep = keep.map_or(IDLE, |said| {
-            said.saturating_sub(Duration::from_secs(1)).min(IDLE)
-        });
-        let until = self.pool.sweeper.now_ms() + u64::try_from(keep.as_millis()).unwrap_or(0);
-        self.probe.lend(false);
-        self.pool.put_back(Idle {
-            sender: self.sender,
-            driver: self.driver,
-            probe: self.probe,
-            until,
-        });
     }
 }
 
@@ -329,12 +352,14 @@ mod tests {
     use super::*;
     use crate::deadline::TICK;
     use std::time::Instant;
+    use tokio::io::AsyncWriteExt;
 
     fn pool(port: u16) -> ServerPool<http_body_util::Empty<Bytes>> {
         let server = UpstreamServer {
             scheme: crate::config::Scheme::Http,
             host: "127.0.0.1".into(),
             port,
+            socket: None,
             authority: http::HeaderValue::from_static("localhost"),
             weight: 1,
         };
@@ -393,7 +418,7 @@ mod tests {
                 .header("upgrade", "echo")
                 .body(http_body_util::Empty::<Bytes>::new())
                 .unwrap();
-            let answer = lease.sender().send_request(request).await.unwrap();
+            let answer = lease.send(request).await.ok().unwrap();
             assert_eq!(answer.status(), 101);
             drop(answer);
             let (mut io, read) = lease.into_upgraded().await.unwrap();

@@ -1,7 +1,8 @@
 //! Which servers an upstream has, and which of them a request is sent to.
 
 use super::connect::ConnectError;
-use super::server_pool::{Choice, Lease, PoolStats, ServerPool};
+use super::lease::Lease;
+use super::server_pool::{Choice, PoolKey, PoolStats, ServerPool};
 use crate::config::UpstreamSettings;
 use crate::deadline::{Deadline, Sweeper};
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 /// All of one worker's pools, by server. `B` is the body of the requests that are sent.
 pub struct Upstreams<B> {
-    pools: HashMap<(Box<str>, u16), Rc<ServerPool<B>>>,
+    pools: HashMap<PoolKey, Rc<ServerPool<B>>>,
     sweeper: Sweeper,
 }
 
@@ -39,9 +40,9 @@ where
                     .servers
                     .iter()
                     .map(|server| {
-                        let name = (server.host.clone(), server.port);
-                        let pool = kept.entry(name.clone()).or_insert_with(|| {
-                            self.pools.remove(&name).unwrap_or_else(|| {
+                        let key = PoolKey::new(settings, server);
+                        let pool = kept.entry(key.clone()).or_insert_with(|| {
+                            self.pools.remove(&key).unwrap_or_else(|| {
                                 Rc::new(ServerPool::new(server.clone(), None, self.sweeper.clone()))
                             })
                         });
@@ -69,8 +70,8 @@ where
     /// The counters of each server, by authority.
     pub fn stats(&self) -> impl Iterator<Item = (String, PoolStats)> {
         self.pools
-            .iter()
-            .map(|((host, port), pool)| (format!("{host}:{port}"), pool.stats()))
+            .values()
+            .map(|pool| (pool.server().to_string(), pool.stats()))
     }
 }
 
