@@ -26,8 +26,11 @@
 //! ```
 //!
 //! 1. **[`server`]** accepts the connection and hands it to the worker that has the fewest. A worker is one thread with a
-//!    runtime, connections, upstream pools and counters of its own. hyper reads the head, under a [`deadline`] that costs
-//!    the request no timer.
+//!    runtime, connections, upstream pools and counters of its own. What is spoken is found out under a [`deadline`] that
+//!    costs no timer: the head of the PROXY protocol where the listener wants one, **[`tls`]** where it has it, then
+//!    HTTP/1.1 or HTTP/2. hyper reads the head of the request. From here on both protocols are one: a request has a *lane*
+//!    ([`gateway::Link`]), which an HTTP/1.1 connection is for one request after another, and each stream of an HTTP/2
+//!    connection for its own.
 //! 2. **[`gateway`]** is the line that it now goes down, a tower stack with one file a layer. `observe` gives the request its
 //!    id and the worker's current [`config::Snapshot`], which it keeps for all its decisions, and begins the observation that
 //!    will be counted and logged whatever happens. Below it stands `answer`, the one place where a [`gateway::Reject`]
@@ -55,6 +58,11 @@
 //! **[`store`]** commits the row, the audit row and the new revision in one transaction, the cache takes the change, and only
 //! then is it answered. There is no second way in; `keygate keys` is another process at the same store, and the cache
 //! follows it by the store's feed.
+//!
+//! A request that asks for WebSocket goes the same way and is judged as a `GET`; when the upstream has agreed, HTTP is over on
+//! both connections and a [`gateway::Tunnel`] carries bytes. What stays open, a tunnel, an event stream, any answer of more
+//! than ten seconds, is kept in a register of the worker's by key, and ends when the key loses what it had: promise 2 holds
+//! for what is already under way.
 //!
 //! Meanwhile [`config::Live`] looks at the files. When they changed and hold together, it makes the next snapshot and swaps
 //! it whole; requests that are under way keep theirs. **[`admin`]** tells how all of it is.
@@ -101,6 +109,9 @@
 //! - **Principal**: the key that a request was found to have, as a proof that it was in force then. Its record, not its text.
 //! - **Scope**: what a key has one of and a route asks for; a scope may include others.
 //! - **Hop-by-hop**: header fields that belong to one connection and are never passed on (RFC 9110, section 7.6.1).
+//! - **Lane**: what requests that follow one another have in common: an HTTP/1.1 connection, or one stream of HTTP/2.
+//! - **Tunnel**: a client's and an upstream's connection, joined, after HTTP is over on both.
+//! - **Lease**: a connection to a server, or a stream of one, lent to one request.
 //! - **Snapshot**: all that is hot in the configuration, as one value that never changes.
 //! - **Generation**: the number of a snapshot, counted from 1 by each process.
 //! - **Drain**: from the signal to the end: no new connections, what is in flight is finished, up to a deadline.
