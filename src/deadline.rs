@@ -101,6 +101,11 @@ impl Deadline {
         self.disarm();
     }
 
+    /// Wakes the task at once: what it waits for may have come.
+    pub fn wake(&self) {
+        wake(&self.entry);
+    }
+
     /// The task to wake when time is over.
     pub fn wake_by(&self, waker: &Waker) {
         let mut slot = self.entry.waker.borrow_mut();

@@ -18,9 +18,10 @@ use crate::upstream::Upstreams;
 use arc_swap::{ArcSwap, Cache};
 use http::Version;
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// What one worker works with.
@@ -359,6 +360,24 @@ impl Link {
             .borrow()
             .as_ref()
             .is_some_and(|body| body.goes_on())
+    }
+
+    /// Waits for the end of a body that outlives its answer, and gives up what keeps us waiting for too long: why.
+    pub async fn end_of_body(&self) -> Option<Wait> {
+        poll_fn(|cx| {
+            self.wake_by(cx.waker());
+            if !self.body_goes_on() {
+                return Poll::Ready(None);
+            }
+            let Some(wait) = self.upload.fired() else {
+                return Poll::Pending;
+            };
+            if let Some(body) = self.body() {
+                body.abandon();
+            }
+            Poll::Ready(Some(wait))
+        })
+        .await
     }
 
     /// Whether a request's body was not read to its end: the client may still be sending it.

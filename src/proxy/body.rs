@@ -8,11 +8,11 @@ use bytes::Bytes;
 use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 /// What went wrong with a request's body.
@@ -29,6 +29,8 @@ pub struct BodyState {
     fault: Cell<Option<BodyFault>>,
     bytes: Cell<u64>,
     phase: Cell<Phase>,
+    /// Who waits for more of it, to send it on.
+    sender: RefCell<Option<Waker>>,
 }
 
 /// How far the answer to a request with a body is.
@@ -71,6 +73,16 @@ impl BodyState {
     /// What is left of the body is not sent: its upstream has left, or the next request has begun.
     pub fn abandon(&self) {
         self.phase.set(Phase::Over);
+        if let Some(sender) = self.sender.take() {
+            sender.wake();
+        }
+    }
+
+    fn is_waited_for(&self, sender: &Waker) {
+        let mut slot = self.sender.borrow_mut();
+        if !slot.as_ref().is_some_and(|known| known.will_wake(sender)) {
+            *slot = Some(sender.clone());
+        }
     }
 
     /// Whether the whole body came and was passed on.
@@ -165,9 +177,15 @@ impl Streaming {
 impl Drop for Streaming {
     fn drop(&mut self) {
         // Its upstream has left. While this phase lasts the connection has no next request, whose deadline it could be.
+        self.state.sender.take();
+        let outlived = self.state.phase.get() == Phase::Answered;
         if self.state.goes_on() {
             self.state.abandon();
             self.upload.disarm();
+        }
+        if outlived {
+            // A stream of HTTP/2 has waited for that.
+            self.upload.wake();
         }
     }
 }
@@ -189,6 +207,7 @@ impl Body for RequestBody {
             }
             let frame = match Pin::new(&mut stream.incoming).poll_frame(cx) {
                 Poll::Pending => {
+                    stream.state.is_waited_for(cx.waker());
                     if stream.upload.waits() != Some(Wait::RequestBody) {
                         stream.upload.arm(Wait::RequestBody, stream.body);
                     }

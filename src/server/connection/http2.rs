@@ -161,6 +161,9 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Lanes {
                     if let Some(tunnel) = held.lane.take_tunnel() {
                         tunnel.carry_stream().await;
                     }
+                    if let Some(wait) = held.lane.end_of_body().await {
+                        held.lane.stream_cut(super::wait_reason(wait));
+                    }
                 });
             }
             // Not a stream, but what carries the bytes of one that was upgraded: it ends with that.
