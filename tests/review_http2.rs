@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::time::Duration;
 use support::scripted::Scripted;
-use support::{Folder, Gateway, PATIENCE, ROUTES};
+use support::{Folder, Gateway, PATIENCE, ROUTES, Upstream};
 use tokio::net::TcpStream;
 
 fn run(test: impl Future<Output = ()>) {
@@ -45,6 +45,28 @@ fn request(method: Method, path: &str, key: &str) -> Request<()> {
         .header("apikey", key)
         .body(())
         .expect("a request")
+}
+
+#[test]
+fn the_management_api_opens_no_socket() {
+    let upstream = Upstream::echo();
+    let (_folder, key, gateway) = start("", upstream.address);
+    run(async {
+        let mut sender = connect(gateway.address, 65_535).await;
+        while !sender.is_extended_connect_protocol_enabled() {
+            tokio::task::yield_now().await;
+        }
+        let mut ask = request(Method::CONNECT, "/apikeys", &key);
+        ask.extensions_mut()
+            .insert(h2::ext::Protocol::from_static("websocket"));
+        let (answer, _stream) = sender.send_request(ask, false).expect("sent");
+        let answer = answer.await.expect("an answer");
+        assert_eq!(
+            answer.status().as_u16(),
+            400,
+            "success would mean that the socket is open"
+        );
+    });
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use super::answer::lasts_by_its_type;
 use super::metrics::Outcome;
-use super::{Cleared, Exchange, Reject, ReplyBody, tunnel};
+use super::{Cleared, Exchange, Reject, ReplyBody, Wish, tunnel};
 use crate::clock::Timestamp;
+use crate::http::AdmitError;
 use crate::management::{self, Call, ContentType};
 use crate::policy::{ManagementOp, Target};
 use crate::proxy::{self, BodyFault, BodyState, ForwardError, Order, RequestBody};
@@ -29,6 +30,10 @@ pub(super) async fn dispatch(
         .route(&generation.snapshot.hot.policy);
     match route.target {
         Target::Management(op) => {
+            // To a client of HTTP/2 success would say that the socket is open (RFC 8441, section 5).
+            if matches!(wish.as_deref(), Some(Wish::Stream(_))) {
+                return Err(AdmitError::Method.into());
+            }
             exchange.headers = headers;
             manage(exchange, op).await
         }
