@@ -1,8 +1,11 @@
-//! How much a key may use of a route: `rate` and `streams`, here and in `[defaults]`.
+//! How much of a route may be used: `rate`, `streams` and `maintenance`, there and in `[defaults]`.
 
 use super::fields::{Desk, Item, Table};
-use super::value;
-use crate::policy::Rate;
+use super::process::time;
+use super::value::{self, Unreadable};
+use crate::policy::{Maintenance, Rate};
+use http::StatusCode;
+use std::sync::Arc;
 
 pub(super) const RATE: &str = "a rate such as \"100/s\"";
 
@@ -67,6 +70,45 @@ pub(super) fn streams(
         return Some(Own::None);
     }
     number(&field, 1_000_000, desk).map(Own::Is)
+}
+
+/// `maintenance = { status = 503, message = "…", retry_after = "5m" }`, `maintenance = false`.
+pub(super) fn maintenance(table: &mut Table<'_>, desk: &mut Desk) -> Option<Own<Arc<Maintenance>>> {
+    let field = table.field("maintenance")?;
+    if field.is_false() {
+        return Some(Own::None);
+    }
+    if !field.is_table() {
+        let expected =
+            "a table such as { message = \"Back at noon.\", retry_after = \"5m\" }, or false";
+        field.mistyped(desk, expected);
+        return None;
+    }
+    let mut table = field.table(desk)?;
+    let status = table
+        .field("status")
+        .and_then(|f| f.integer(desk, 400, 599))
+        .and_then(|code| StatusCode::from_u16(u16::try_from(code).ok()?).ok());
+    let message = table
+        .field("message")
+        .and_then(|f| f.parse(desk, "a sentence", sentence));
+    let retry_after = time(&mut table, "retry_after", desk);
+    table.finish(desk);
+    Some(Own::Is(Arc::new(Maintenance {
+        status: status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+        message: message.unwrap_or_else(|| "This API is under maintenance.".into()),
+        retry_after,
+    })))
+}
+
+fn sentence(text: &str) -> Result<Box<str>, Unreadable> {
+    if (1..=500).contains(&text.len()) && !text.chars().any(char::is_control) {
+        Ok(text.into())
+    } else {
+        Err(Unreadable(
+            "expected a sentence of 1 to 500 bytes without control characters".to_owned(),
+        ))
+    }
 }
 
 fn number(field: &Item<'_>, most: u32, desk: &mut Desk) -> Option<u32> {

@@ -168,19 +168,6 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Refuses a field that a later version brings.
-    pub(super) fn not_yet(&mut self, desk: &mut Desk, names: &[&'static str]) {
-        for name in names {
-            if let Some(item) = self.field(name) {
-                item.hide();
-                desk.error(
-                    item.key_place(),
-                    format!("`{}` is not supported yet", item.name),
-                );
-            }
-        }
-    }
-
     /// Says what to answer for a field that stands in the wrong place, and counts it as known.
     pub(super) fn misplaced(&mut self, desk: &mut Desk, name: &'static str, message: &str) {
         if let Some(item) = self.field(name) {

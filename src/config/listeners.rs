@@ -6,6 +6,7 @@ use super::process::{absolute, table};
 use super::secret::SecretReader;
 use super::settings::*;
 use super::value::{self, Written};
+use crate::http::forwarded::SpokenBy;
 use crate::policy::Place;
 use crate::tls::ServerTls;
 use std::num::NonZeroUsize;
@@ -19,6 +20,7 @@ pub(super) struct Listeners<'a> {
     pub(super) workers: NonZeroUsize,
     pub(super) dumpable: bool,
     pub(super) trusted_proxies: TrustedProxies,
+    pub(super) forwarded: SpokenBy,
     pub(super) underscores: Underscores,
     pub(super) admin: AdminSettings,
     /// Where the file of hosts is named. It is hot, and so is its name.
@@ -42,6 +44,7 @@ pub(super) fn listeners<'a>(
     let mut workers = None;
     let mut dumpable = None;
     let mut trusted_proxies = TrustedProxies::default();
+    let mut forwarded = None;
     let mut underscores = None;
     let mut hosts = None;
     let mut listened = None;
@@ -87,6 +90,15 @@ pub(super) fn listeners<'a>(
         if let Some(field) = &listened {
             judge_relays(field, &listen, &trusted_proxies, desk);
         }
+        forwarded = table.field("forwarded").and_then(|f| {
+            f.word(
+                desk,
+                &[
+                    ("x-forwarded-for", SpokenBy::XForwardedFor),
+                    ("forwarded", SpokenBy::Forwarded),
+                ],
+            )
+        });
         underscores = table.field("underscores").and_then(|f| {
             f.word(
                 desk,
@@ -130,6 +142,7 @@ pub(super) fn listeners<'a>(
         workers: workers.unwrap_or_else(a_worker_per_core),
         dumpable: dumpable.unwrap_or(false),
         trusted_proxies,
+        forwarded: forwarded.unwrap_or_default(),
         underscores: underscores.unwrap_or_default(),
         admin: AdminSettings { listen: admin },
         hosts,

@@ -385,6 +385,7 @@ impl Reader<'_> {
                 workers: listeners.workers,
                 dumpable: listeners.dumpable,
                 trusted_proxies: listeners.trusted_proxies,
+                forwarded: listeners.forwarded,
                 underscores: listeners.underscores,
                 admin: listeners.admin,
                 keys: keys.settings,

@@ -9,9 +9,10 @@ use super::problem::Problem;
 use super::settings::*;
 use super::value::{self, Unreadable};
 use crate::key::{Reveal, ScopeName};
-use crate::policy::{Place, Rate};
+use crate::policy::{Place, Rate, RouteCors};
 use http::{HeaderName, HeaderValue, Method};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What every browser may do with a chat API of this shape, unless `[cors]` says otherwise.
@@ -369,8 +370,37 @@ pub(super) fn limits(root: &mut Table<'_>, desk: &mut Desk) -> Limits {
 }
 
 /// `[cors]`; `None` without the table.
-pub(super) fn cors(root: &mut Table<'_>, desk: &mut Desk) -> Option<Cors> {
+pub(super) fn cors(root: &mut Table<'_>, desk: &mut Desk) -> Option<Arc<Cors>> {
     let mut table = table(root, "cors", desk)?;
+    let management = table.field("management").and_then(|f| f.boolean(desk));
+    let cors = cors_table(table, desk);
+    Some(Arc::new(Cors {
+        management: management.unwrap_or(false),
+        ..cors
+    }))
+}
+
+/// `cors` of a route: a table, or `false`.
+pub(super) fn route_cors(table: &mut Table<'_>, desk: &mut Desk) -> RouteCors {
+    let Some(field) = table.field("cors") else {
+        return RouteCors::General;
+    };
+    if field.is_false() {
+        return RouteCors::Off;
+    }
+    if !field.is_table() {
+        field.mistyped(desk, "a table with the fields of `[cors]`, or false");
+        return RouteCors::General;
+    }
+    match field.table(desk) {
+        Some(table) => RouteCors::Own(Arc::new(cors_table(table, desk))),
+        None => RouteCors::General,
+    }
+}
+
+/// What `[cors]` and a route's `cors` have in common.
+fn cors_table(mut table: Table<'_>, desk: &mut Desk) -> Cors {
+    let name = table.name.clone();
     const ORIGINS: &str = "[\"*\"] or a list of origins";
     let mut any = None;
     let mut origins = Vec::new();
@@ -380,7 +410,7 @@ pub(super) fn cors(root: &mut Table<'_>, desk: &mut Desk) -> Option<Cors> {
             if items.as_ref().is_some_and(Vec::is_empty) {
                 field.wrong(
                     desk,
-                    "`cors.origins` is empty; leave out `[cors]` to switch it off",
+                    format!("`{name}.origins` is empty; leave out `{name}` to switch it off"),
                 );
             }
             for item in items.unwrap_or_default() {
@@ -393,13 +423,13 @@ pub(super) fn cors(root: &mut Table<'_>, desk: &mut Desk) -> Option<Cors> {
             if any.is_some() && !origins.is_empty() {
                 field.wrong(
                     desk,
-                    "`cors.origins` has \"*\" and others; expected either \"*\" alone or a list",
+                    format!("`{name}.origins` has \"*\" and others; expected either \"*\" alone or a list"),
                 );
             }
         }
         None => table.missing(
             desk,
-            format!("`[cors]` needs `origins`: expected {ORIGINS}"),
+            format!("`{name}` needs `origins`: expected {ORIGINS}"),
         ),
     }
     let methods = words(&mut table, "methods", "a method", method, desk)
@@ -413,15 +443,14 @@ pub(super) fn cors(root: &mut Table<'_>, desk: &mut Desk) -> Option<Cors> {
         desk.report(
             Problem::error(
                 field.place(),
-                "`cors.credentials` goes only with exact origins, not with \"*\"",
+                format!("`{name}.credentials` goes only with exact origins, not with \"*\""),
             )
             .related(any.place(), "any origin is let in here"),
         );
     }
     let max_age = time(&mut table, "max_age", desk);
-    let management = table.field("management").and_then(|f| f.boolean(desk));
     table.finish(desk);
-    Some(Cors {
+    Cors {
         origins: if any.is_some() {
             CorsOrigins::Any
         } else {
@@ -432,8 +461,8 @@ pub(super) fn cors(root: &mut Table<'_>, desk: &mut Desk) -> Option<Cors> {
         expose: (!expose.is_empty()).then(|| joined(&expose)),
         credentials: credentials.unwrap_or(false),
         max_age: max_age.unwrap_or(Duration::from_secs(600)),
-        management: management.unwrap_or(false),
-    })
+        management: false,
+    }
 }
 
 fn words(

@@ -9,15 +9,15 @@ use super::balancing;
 use super::fields::{Desk, Item, Table, nearest};
 use super::headers::HeaderReader;
 use super::problem::Problem;
-use super::process::{path_start, route_method, size, time};
+use super::process::{path_start, route_cors, route_method, size, time};
 use super::syntax::Broken;
 use super::upstreams::Upstreams;
 use super::value::Unreadable;
 use crate::http::edits::HeaderEdits;
 use crate::key::{ScopeError, ScopeName, Scopes};
 use crate::policy::{
-    AccessSpec, Exceptions, Expectation, HostPattern, Methods, Place, Rate, Retries, RouteSettings,
-    RouteSpec, Who,
+    AccessSpec, Exceptions, Expectation, HostPattern, Maintenance, Methods, Place, Rate, Retries,
+    RouteSettings, RouteSpec, Who,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,6 +52,7 @@ struct Defaults {
     rate: Option<Rate>,
     streams: Option<u32>,
     headers: Option<Arc<HeaderEdits>>,
+    maintenance: Option<Arc<Maintenance>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -157,6 +158,7 @@ fn defaults(
         "rate",
         "streams",
         "headers",
+        "maintenance",
     ] {
         let Some(field) = table.field(name) else {
             continue;
@@ -184,6 +186,10 @@ fn defaults(
                 let streams = allowance::streams(&mut table, "streams", desk);
                 into.defaults.streams = Own::over(streams, None);
             }
+            "maintenance" => {
+                let maintenance = allowance::maintenance(&mut table, desk);
+                into.defaults.maintenance = Own::over(maintenance, None);
+            }
             "headers" => into.defaults.headers = edits(Some(field), headers, desk),
             _ => {
                 if let Some(timeouts) = field.table(desk) {
@@ -199,7 +205,8 @@ fn defaults(
             "there is no default for who may call: each route says it",
         );
     }
-    table.not_yet(desk, &["cors"]);
+    let general = "what holds for all routes stands in `[cors]` of the main file";
+    table.misplaced(desk, "cors", general);
     table.finish(desk);
 }
 
@@ -453,7 +460,6 @@ fn route(
         );
         field.wrong(desk, message);
     }
-    table.not_yet(desk, &["cors"]);
     // An unknown field may be a misspelt part of the shape.
     let before = desk.problems.len();
     table.finish(desk);
@@ -678,6 +684,11 @@ fn settings(
         rate: Own::over(rate, counted.and_then(|d| d.rate)),
         streams: Own::over(streams, counted.and_then(|d| d.streams)),
         headers: Vec::new(),
+        cors: route_cors(table, desk),
+        maintenance: Own::over(
+            allowance::maintenance(table, desk),
+            defaults.maintenance.clone(),
+        ),
     }
 }
 

@@ -6,7 +6,9 @@
 use super::hosts::Hosts;
 use crate::clock::Timestamp;
 pub use crate::http::UnderscoreRule as Underscores;
+pub use crate::http::cors::{Cors, CorsOrigins};
 use crate::http::edits::HeaderEdits;
+use crate::http::forwarded::SpokenBy;
 use crate::key::{Authority, Reveal};
 use crate::net::Peer;
 pub use crate::net::ProxyProtocol;
@@ -31,6 +33,8 @@ pub struct Cold {
     pub dumpable: bool,
     /// Peers whose forwarding headers and request ids are believed.
     pub trusted_proxies: TrustedProxies,
+    /// By which header they say for whom they speak.
+    pub forwarded: SpokenBy,
     /// What happens to header names with an underscore.
     pub underscores: Underscores,
     /// `[admin]`.
@@ -165,7 +169,7 @@ pub struct Hot {
     /// Certificates and what belongs to them; `None` where `[server]` has no `tls`, or secrets were not read.
     pub tls: Option<Arc<ServerTls>>,
     /// `[cors]`; `None`: off.
-    pub cors: Option<Cors>,
+    pub cors: Option<Arc<Cors>>,
     /// By position: `policy::Target::Upstream` holds an index into this.
     pub upstreams: Vec<Arc<UpstreamSettings>>,
     /// `[server] hosts`: addresses of upstreams' names that are asked of nobody else.
@@ -289,33 +293,6 @@ pub struct Limits {
     pub streams_per_key: Option<u32>,
 }
 
-/// `[cors]`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Cors {
-    /// Whose pages may read answers.
-    pub origins: CorsOrigins,
-    /// Value of `Access-Control-Allow-Methods`.
-    pub methods: HeaderValue,
-    /// Value of `Access-Control-Allow-Headers`.
-    pub headers: HeaderValue,
-    /// Value of `Access-Control-Expose-Headers`, if any.
-    pub expose: Option<HeaderValue>,
-    /// `Access-Control-Allow-Credentials: true`; never together with any origin.
-    pub credentials: bool,
-    /// `Access-Control-Max-Age`.
-    pub max_age: Duration,
-    /// Whether answers of the management API get CORS headers too.
-    pub management: bool,
-}
-
-/// Whose pages may read answers.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum CorsOrigins {
-    Any,
-    /// Compared byte for byte.
-    These(Vec<HeaderValue>),
-}
-
 /// `[upstreams.NAME]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UpstreamSettings {
@@ -325,6 +302,8 @@ pub struct UpstreamSettings {
     pub servers: Vec<UpstreamServer>,
     /// Which `Host` its servers get.
     pub host: HostRule,
+    /// Whether they are sent `Forwarded` besides `X-Forwarded-*`.
+    pub forwarded: bool,
     /// What is set, added and removed; the route's own goes over it.
     pub headers: HeaderEdits,
     /// The general timeouts with this upstream's own laid over them.

@@ -233,7 +233,7 @@ fn values_of_the_process() {
         ),
         (
             "[cors]",
-            &["1:1: `[cors]` needs `origins`: expected [\"*\"] or a list of origins"],
+            &["1:1: `cors` needs `origins`: expected [\"*\"] or a list of origins"],
         ),
         (
             "[cors]\norigins = [\"*\"]\ncredentials = true",
@@ -553,6 +553,34 @@ fn edits_of_headers_say_what_is_wrong_with_them() {
             ],
         ),
     ]);
+}
+
+#[test]
+fn cors_and_maintenance_of_a_route_say_what_is_wrong_with_them() {
+    table_after(&[
+        (
+            "[[routes]]\npath = \"/a\"\naccess = \"public\"\ncors = false\nmaintenance = false\n[[routes]]\npath = \"/b\"\nscope = \"authOnly\"\ncors = { origins = [\"*\"], methods = [\"GET\"] }\nmaintenance = { status = 410, message = \"Gone.\", retry_after = \"5m\" }\n",
+            &[],
+        ),
+        (
+            "[[routes]]\npath = \"/a\"\naccess = \"public\"\ncors = true\nmaintenance = true\n[[routes]]\npath = \"/b\"\nscope = \"authOnly\"\ncors = { origins = [], management = true }\nmaintenance = { status = 200, message = \"\", retry_after = \"x\" }\n",
+            &[
+                "4:8: `routes.cors` is true or false; expected a table with the fields of `[cors]`, or false",
+                "5:15: `routes.maintenance` is true or false; expected a table such as { message = \"Back at noon.\", retry_after = \"5m\" }, or false",
+                "9:20: `routes.cors.origins` is empty; leave out `routes.cors` to switch it off",
+                "9:24: unknown field `management` in `routes.cors`",
+                "10:26: `routes.maintenance.status` is out of bounds; expected a whole number from 400 to 599",
+                "10:41: `routes.maintenance.message`: expected a sentence of 1 to 500 bytes without control characters",
+                "10:59: `routes.maintenance.retry_after`: expected a duration: a whole number with ms, s, m or h, such as \"30s\"",
+            ],
+        ),
+    ]);
+    let text = GOOD.replace("[defaults]\n", "[defaults]\ncors = false\n");
+    let problems = load_texts(&text, &[]).unwrap_err().0;
+    assert_eq!(
+        problems[0].message,
+        "what holds for all routes stands in `[cors]` of the main file"
+    );
 }
 
 #[test]

@@ -71,6 +71,7 @@ fn upstream(
         name: Arc::from(name),
         servers: Vec::new(),
         host: HostRule::Upstream,
+        forwarded: false,
         headers: HeaderEdits::default(),
         timeouts: general,
         balancing: Balancing::default(),
@@ -117,6 +118,9 @@ fn upstream(
     found.balancing = balancing::balancing(&mut table, headers.key, desk);
     if let Some(field) = table.field("http2") {
         found.http2 = http2(&field, &found.servers, desk);
+    }
+    if let Some(forwarded) = table.field("forwarded").and_then(|f| f.boolean(desk)) {
+        found.forwarded = forwarded;
     }
     if let Some(mut timeouts) = table.field("timeouts").and_then(|f| f.table(desk)) {
         let t = &mut found.timeouts;

@@ -1,8 +1,18 @@
 //! Request → `Admitted`: see [`crate::http::admit`]. A preflight leaves the line here, once it can be read in one way.
+//!
+//! A preflight comes without a key, so what it is told is public. It is told what `[cors]` says, the same for every path,
+//! whether there is a route or not; only where a route has `cors` of its own, found by the method that is asked about, it
+//! is told that. So a stranger learns of a route just what the operator wrote for strangers to read: that table. Routes
+//! without one, their scopes and what does not exist remain the same to it. `cors = false` on a route leaves its preflights to
+//! the line, where they need a route and a key as any request does.
 
 use super::observe::Head;
-use super::{Exchange, Reject, cors};
+use super::{Exchange, Generation, Reject};
 use crate::http::Admitted;
+use crate::http::cors::{self, Cors};
+use crate::policy::{Found, Query, RouteCors};
+use http::{HeaderValue, Method};
+use std::sync::Arc;
 
 pub(super) fn admit(exchange: Exchange<Head>) -> Result<Exchange<Admitted>, Reject> {
     let head = &exchange.proof;
@@ -14,9 +24,32 @@ pub(super) fn admit(exchange: Exchange<Head>) -> Result<Exchange<Admitted>, Reje
         &exchange.headers,
         rules,
     )?;
-    let cors = &exchange.generation.snapshot.hot.cors;
-    if cors.is_some() && cors::is_preflight(&head.method, &exchange.headers) {
-        return Err(Reject::Preflight);
+    if exchange.generation.has_cors
+        && let Some(asked) = cors::preflight(&head.method, &exchange.headers)
+        && let Some(cors) = cors_of(&exchange.generation, &admitted, asked)
+    {
+        return Err(Reject::Preflight(cors));
     }
     exchange.try_map(|_| Ok(admitted))
+}
+
+/// What a preflight is told that asks about this method.
+fn cors_of(generation: &Generation, admitted: &Admitted, asked: &HeaderValue) -> Option<Arc<Cors>> {
+    let hot = &generation.snapshot.hot;
+    let method = Method::from_bytes(asked.as_bytes()).ok();
+    let found = method.map(|method| {
+        hot.policy.find(Query {
+            method: &method,
+            host: Some(admitted.host()),
+            path: admitted.path(),
+        })
+    });
+    match found {
+        Some(Found::Route(route)) => match &hot.policy.routes()[route.index()].settings.cors {
+            RouteCors::Own(cors) => Some(Arc::clone(cors)),
+            RouteCors::Off => None,
+            RouteCors::General => hot.cors.clone(),
+        },
+        Some(Found::MethodNotAllowed(_) | Found::NotFound) | None => hot.cors.clone(),
+    }
 }

@@ -1,15 +1,19 @@
 //! The one place where refusals become HTTP, and where every answer gets what all answers have.
 
 use super::observe::{Head, Observation};
-use super::{Exchange, Reject, ReplyBody, cors};
+use super::{Exchange, Reject, ReplyBody};
 use crate::gateway::generation::Generation;
+use crate::http::cors::{self, Cors};
+use crate::http::grpc;
 use crate::management::ManagementError;
+use crate::policy::RouteCors;
 use crate::proxy::REQUEST_ID;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, Version, header};
 use pin_project_lite::pin_project;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tower::Service;
 
@@ -34,16 +38,17 @@ where
 
     fn call(&mut self, exchange: Exchange<Head>) -> Self::Future {
         let generation = Rc::clone(&exchange.generation);
-        let origin = generation
-            .snapshot
-            .hot
-            .cors
-            .as_ref()
-            .and_then(|_| exchange.headers.get(header::ORIGIN).cloned());
+        let origin = match generation.has_cors {
+            true => exchange.headers.get(header::ORIGIN).cloned(),
+            false => None,
+        };
+        // Over HTTP/1.1 there is no gRPC.
+        let is_grpc = exchange.proof.version == Version::HTTP_2 && grpc::is_grpc(&exchange.headers);
         let finish = Finish {
             observation: Rc::clone(&exchange.observation),
             generation,
             origin,
+            is_grpc,
         };
         AnswerFuture {
             line: self.0.call(exchange),
@@ -80,6 +85,8 @@ struct Finish {
     observation: Rc<Observation>,
     generation: Rc<Generation>,
     origin: Option<HeaderValue>,
+    /// Whether a refusal is said as gRPC says it.
+    is_grpc: bool,
 }
 
 impl Finish {
@@ -93,7 +100,7 @@ impl Finish {
                 self.mark(response.headers_mut());
                 response
             }
-            Err(Reject::Preflight) => self.preflight(),
+            Err(Reject::Preflight(cors)) => self.preflight(cors),
             Err(reject) => self.refuse(reject),
         };
         if let Some(standing) = self.observation.standing() {
@@ -106,14 +113,12 @@ impl Finish {
         response.map(|body| body.observed(self.observation))
     }
 
-    fn preflight(&self) -> Response<ReplyBody> {
-        self.observation
-            .refused(Reject::Preflight.outcome(), Reject::Preflight.reason());
+    fn preflight(&self, cors: Arc<Cors>) -> Response<ReplyBody> {
         let mut response = Response::new(ReplyBody::text(""));
         *response.status_mut() = StatusCode::NO_CONTENT;
-        if let Some(cors) = &self.generation.snapshot.hot.cors {
-            cors::answer_preflight(cors, self.origin.as_ref(), response.headers_mut());
-        }
+        cors::answer_preflight(&cors, self.origin.as_ref(), response.headers_mut());
+        let reject = Reject::Preflight(cors);
+        self.observation.refused(reject.outcome(), reject.reason());
         response
     }
 
@@ -148,6 +153,10 @@ impl Finish {
         let Some(body) = reject.body() else {
             return response;
         };
+        if self.is_grpc {
+            grpc::write_error(&body, response.headers_mut());
+            return response;
+        }
         *response.status_mut() = body.status;
         *response.body_mut() = ReplyBody::text(body.to_json());
         response
@@ -155,10 +164,19 @@ impl Finish {
 
     /// Puts the gateway's CORS headers in place of whatever the upstream said.
     fn mark(&self, headers: &mut http::HeaderMap) {
-        let hot = &self.generation.snapshot.hot;
-        let Some(cors) = &hot.cors else { return };
-        let managed = self.observation.is_management();
-        if !managed || cors.management {
+        if !self.generation.has_cors {
+            return;
+        }
+        let general = self.generation.snapshot.hot.cors.as_ref();
+        let route = self.observation.route();
+        let cors = match route.as_ref().map(|route| &route.settings.cors) {
+            Some(RouteCors::Own(own)) => Some(own),
+            Some(RouteCors::Off) => None,
+            Some(RouteCors::General) | None => {
+                general.filter(|cors| cors.management || !self.observation.is_management())
+            }
+        };
+        if let Some(cors) = cors {
             cors::mark(cors, self.origin.as_ref(), headers);
         }
     }

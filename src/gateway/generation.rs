@@ -4,7 +4,7 @@ use super::metrics::NO_ROUTE;
 use crate::config::{AccessLog, Cold, Snapshot, Timeouts, UpstreamSettings};
 use crate::http::AdmitRules;
 use crate::management;
-use crate::policy::Route;
+use crate::policy::{Route, RouteCors};
 use crate::proxy::RequestBody;
 use crate::upstream::Upstream;
 use std::cell::OnceCell;
@@ -19,6 +19,8 @@ pub struct Generation {
     pub(super) upstreams: Vec<Upstream<RequestBody>>,
     pub(super) admit: AdmitRules,
     pub(super) management: management::Settings,
+    /// Whether anything is to be told to browsers.
+    pub(super) has_cors: bool,
     /// By the route's place, then one for no route; each made for the first request that needs it.
     remnants: Box<[OnceCell<Rc<Remnant>>]>,
 }
@@ -52,10 +54,13 @@ impl Generation {
             default_scope: hot.default_scope.clone(),
             reveal: hot.reveal,
         };
+        let own_cors = |route: &Arc<Route>| matches!(route.settings.cors, RouteCors::Own(_));
+        let has_cors = hot.cors.is_some() || hot.policy.routes().iter().any(own_cors);
         let places = hot.policy.routes().len() + 1;
         Generation {
             remnants: std::iter::repeat_with(OnceCell::new).take(places).collect(),
             upstreams,
+            has_cors,
             admit,
             management,
             snapshot,

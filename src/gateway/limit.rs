@@ -1,14 +1,16 @@
 //! `Permitted` → `Cleared`: the last check before anything is done for the request.
 //!
 //! First the key's rate on this route, so that every answer from here on can say how it stands, also where one of the
-//! later limits refuses; then how many exchanges it has open; then what the body says of its length. A route without
+//! later limits refuses; then whether the route serves at all; then how many exchanges the key has open; then what the body says of its length. A route without
 //! `rate` and `streams` takes no lock here.
 
 use super::permit::Allowed;
 use super::{Exchange, Reject};
 use crate::http::Admitted;
+use crate::key::KeyId;
 use crate::policy::{Permitted, Route, Target};
 use http::header;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Most bytes of a management request's body.
@@ -45,7 +47,11 @@ pub(super) fn limit(exchange: Exchange<Allowed>) -> Result<Exchange<Cleared>, Re
         Target::Management(_) => MANAGEMENT_BODY_BYTES,
         Target::Upstream(_) => route.settings.body_bytes.unwrap_or(hot.limits.body_bytes),
     };
-    allow(&exchange, route)?;
+    take_of_rate(&exchange, route)?;
+    if let Some(maintenance) = &route.settings.maintenance {
+        return Err(Reject::Maintenance(Arc::clone(maintenance)));
+    }
+    take_seats(&exchange, route)?;
     let said = exchange
         .headers
         .get(header::CONTENT_LENGTH)
@@ -67,36 +73,42 @@ pub(super) fn limit(exchange: Exchange<Allowed>) -> Result<Exchange<Cleared>, Re
     )
 }
 
-/// What the key may still do on this route. Management routes have no limits of this kind.
-fn allow(exchange: &Exchange<Allowed>, route: &Route) -> Result<(), Reject> {
-    let (Some(principal), Target::Upstream(_)) =
-        (exchange.proof.permitted.principal(), route.target)
-    else {
+/// The key whose use of this route is counted. Management routes have no limits of this kind.
+fn counted(exchange: &Exchange<Allowed>, route: &Route) -> Option<KeyId> {
+    match route.target {
+        Target::Upstream(_) => exchange.proof.permitted.principal().map(|p| p.record().id),
+        Target::Management(_) => None,
+    }
+}
+
+fn take_of_rate(exchange: &Exchange<Allowed>, route: &Route) -> Result<(), Reject> {
+    let (Some(rate), Some(key)) = (route.settings.rate, counted(exchange, route)) else {
         return Ok(());
     };
-    let key = principal.record().id;
-    let shared = &exchange.link.context.shared;
-    let observation = &exchange.observation;
-    if let Some(rate) = route.settings.rate {
-        match shared
-            .rates
-            .take((key, route.identity), rate, Instant::now())
-        {
-            Ok(standing) => observation.stands(standing),
-            Err(over) => {
-                observation.stands(over.standing);
-                return Err(Reject::RateLimited(over));
-            }
+    let rates = &exchange.link.context.shared.rates;
+    match rates.take((key, route.identity), rate, Instant::now()) {
+        Ok(standing) => exchange.observation.stands(standing),
+        Err(over) => {
+            exchange.observation.stands(over.standing);
+            return Err(Reject::RateLimited(over));
         }
     }
+    Ok(())
+}
+
+fn take_seats(exchange: &Exchange<Allowed>, route: &Route) -> Result<(), Reject> {
     let in_all = exchange.generation.snapshot.hot.limits.streams_per_key;
     for (most, of) in [
         (route.settings.streams, Some(route.identity)),
         (in_all, None),
     ] {
-        if let Some(most) = most {
-            let seat = shared.open.enter(key, of, most);
-            observation.sits(seat.ok_or(Reject::TooManyStreams)?);
+        if let Some(most) = most
+            && let Some(key) = counted(exchange, route)
+        {
+            let seat = exchange.link.context.shared.open.enter(key, of, most);
+            exchange
+                .observation
+                .sits(seat.ok_or(Reject::TooManyStreams)?);
         }
     }
     Ok(())

@@ -35,6 +35,8 @@ pub enum Outcome {
     RateLimited,
     /// More open exchanges of the key than its limit.
     TooManyStreams,
+    /// The operator has taken the route out of service.
+    Maintenance,
     /// More body than the route's limit.
     BodyTooLarge,
     /// A body without progress for too long.
@@ -72,6 +74,7 @@ impl Outcome {
             Outcome::TooManyFailures => "too_many_failures",
             Outcome::RateLimited => "rate_limited",
             Outcome::TooManyStreams => "too_many_streams",
+            Outcome::Maintenance => "maintenance",
             Outcome::BodyTooLarge => "body_too_large",
             Outcome::BodyTooSlow => "body_too_slow",
             Outcome::UpstreamUnavailable => "upstream_unavailable",

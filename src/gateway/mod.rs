@@ -29,7 +29,6 @@ mod admit;
 mod answer;
 mod body;
 mod context;
-mod cors;
 mod dispatch;
 mod failures;
 mod gcra;

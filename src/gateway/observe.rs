@@ -327,6 +327,7 @@ where
                 link.peer,
                 link.proto(),
                 &head.headers,
+                context.cold.forwarded,
                 trusted,
             ))
         } else {

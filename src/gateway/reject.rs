@@ -6,20 +6,22 @@
 use super::gcra::{self, Exceeded};
 use super::metrics::Outcome;
 use super::watch::Revocation;
+use crate::http::cors::Cors;
 use crate::http::error_body::{ErrorBody, ErrorCode};
 use crate::http::{AdmitError, HostError, TargetError};
 use crate::keycache::Unidentified;
 use crate::management::ManagementError;
-use crate::policy::Refusal;
+use crate::policy::{Maintenance, Refusal};
 use crate::proxy::ForwardError;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use std::sync::Arc;
 
 /// Why a request goes no further.
 #[derive(Debug, thiserror::Error)]
 pub enum Reject {
     /// A CORS preflight: no refusal, but the gateway's to answer.
     #[error("a preflight is answered by the gateway")]
-    Preflight,
+    Preflight(Arc<Cors>),
     #[error("the head has no single reading")]
     Admit(#[from] AdmitError),
     #[error("no key was sent")]
@@ -36,6 +38,8 @@ pub enum Reject {
     RateLimited(Exceeded),
     #[error("the key has as many exchanges open as it may")]
     TooManyStreams,
+    #[error("the route does not serve for the time being")]
+    Maintenance(Arc<Maintenance>),
     #[error("the body is larger than the limit")]
     BodyTooLarge,
     #[error("the key lost its access while the request was served")]
@@ -54,7 +58,7 @@ impl Reject {
     /// How metrics and the log call it.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Reject::Preflight => Outcome::Preflight,
+            Reject::Preflight(_) => Outcome::Preflight,
             Reject::Admit(_) => Outcome::Invalid,
             Reject::NoKey => Outcome::NoKey,
             Reject::SeveralKeys | Reject::Unidentified(_) => Outcome::BadKey,
@@ -69,6 +73,7 @@ impl Reject {
             },
             Reject::RateLimited(_) => Outcome::RateLimited,
             Reject::TooManyStreams => Outcome::TooManyStreams,
+            Reject::Maintenance(_) => Outcome::Maintenance,
             Reject::BodyTooLarge => Outcome::BodyTooLarge,
             Reject::Revoked(_) => Outcome::Revoked,
             Reject::Forward(error) => match error {
@@ -104,7 +109,7 @@ impl Reject {
     /// A word for the access log: the exact cause, where the outcome does not say it.
     pub fn reason(&self) -> &'static str {
         match self {
-            Reject::Preflight => "preflight",
+            Reject::Preflight(_) => "preflight",
             Reject::Admit(error) => match error {
                 AdmitError::Method => "method",
                 AdmitError::Host(HostError::Missing) => "host_missing",
@@ -150,6 +155,7 @@ impl Reject {
             },
             Reject::RateLimited(_) => "rate_limit",
             Reject::TooManyStreams => "streams_limit",
+            Reject::Maintenance(_) => "maintenance",
             Reject::BodyTooLarge => "body_too_large",
             Reject::Revoked(Revocation::Key) => "key_revoked",
             Reject::Revoked(Revocation::Scope) => "scope_revoked",
@@ -187,7 +193,7 @@ impl Reject {
         use ErrorCode as C;
         use StatusCode as S;
         let (status, code, message, dev) = match self {
-            Reject::Preflight => return None,
+            Reject::Preflight(_) => return None,
             Reject::Admit(error) => return Some(admit_body(error)),
             Reject::NoKey => no_key(),
             Reject::SeveralKeys | Reject::Unidentified(_) => return Some(unknown_key()),
@@ -231,6 +237,17 @@ impl Reject {
                 "Too many requests at once.",
                 "The API key has as many requests and streams open as it may: let one end first.",
             ),
+            Reject::Maintenance(maintenance) => {
+                return Some(ErrorBody {
+                    message: maintenance.message.to_string().into(),
+                    ..plain(
+                        maintenance.status,
+                        C::UpstreamUnavailable,
+                        "",
+                        "The operator has taken this route out of service for the time being.",
+                    )
+                });
+            }
             Reject::BodyTooLarge | Reject::Forward(ForwardError::BodyTooLarge) => (
                 S::PAYLOAD_TOO_LARGE,
                 C::BadRequest,
@@ -301,6 +318,11 @@ impl Reject {
             Reject::RateLimited(over) => {
                 headers.insert(header::RETRY_AFTER, gcra::seconds(over.retry_after));
             }
+            Reject::Maintenance(maintenance) => {
+                if let Some(time) = maintenance.retry_after {
+                    headers.insert(header::RETRY_AFTER, gcra::seconds(time));
+                }
+            }
             // Nobody knows when one of them ends.
             Reject::TooManyStreams => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -311,7 +333,7 @@ impl Reject {
             Reject::Management(ManagementError::StoreUnavailable(_)) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
-            Reject::Preflight
+            Reject::Preflight(_)
             | Reject::Admit(_)
             | Reject::Refused(
                 Refusal::NoRoute

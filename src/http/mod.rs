@@ -11,10 +11,12 @@
 //! `GET /v3/users/..;/admin` is refused, since a server that cuts parameters would read a dot segment.
 
 mod admit;
+pub mod cors;
 pub mod edits;
 pub mod error_body;
 mod exceptions;
 pub mod forwarded;
+pub mod grpc;
 pub mod headers;
 mod host;
 mod request_id;

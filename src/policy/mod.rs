@@ -63,8 +63,8 @@ pub use pattern::PatternError;
 pub use permit::{Identity, Permitted, Refusal, Routed};
 pub use problem::{ExpectationFailure, PolicyError, PolicyWarning};
 pub use route::{
-    Access, HostPattern, HostPatternError, ManagementOp, Methods, Place, Rate, Retries, RetryOn,
-    Route, RouteIdentity, RouteIndex, RouteSettings, Target,
+    Access, HostPattern, HostPatternError, Maintenance, ManagementOp, Methods, Place, Rate,
+    Retries, RetryOn, Route, RouteCors, RouteIdentity, RouteIndex, RouteSettings, Target,
 };
 pub use spec::{AccessSpec, Expectation, ManagementSpec, PolicySpec, RouteSpec, Who};
 

@@ -1,6 +1,7 @@
 //! One route: what it matches, who may use it, where it leads.
 
 use crate::http::Exceptions;
+use crate::http::cors::Cors;
 use crate::http::edits::HeaderEdits;
 use crate::key::ScopeName;
 use http::Method;
@@ -170,6 +171,33 @@ pub struct RouteSettings {
     pub streams: Option<u32>,
     /// What is set, added and removed in heads, over what the upstream does: the default's, then its own.
     pub headers: Vec<Arc<HeaderEdits>>,
+    /// What browsers are told.
+    pub cors: RouteCors,
+    /// The route does not serve for the time being.
+    pub maintenance: Option<Arc<Maintenance>>,
+}
+
+/// What browsers are told of a route.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum RouteCors {
+    /// What `[cors]` says.
+    #[default]
+    General,
+    /// Nothing by the gateway: as if there were no `[cors]`.
+    Off,
+    /// This, in place of the general one.
+    Own(Arc<Cors>),
+}
+
+/// `maintenance`: how a route says that it does not serve for the time being.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Maintenance {
+    /// 503, or another of the 4xx and 5xx.
+    pub status: http::StatusCode,
+    /// One sentence for clients.
+    pub message: Box<str>,
+    /// When to come again, if that is known.
+    pub retry_after: Option<Duration>,
 }
 
 /// `retries`: when a request is sent again, and how often. Only ever one that is idempotent, has no body, and of whose

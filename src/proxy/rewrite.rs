@@ -87,6 +87,10 @@ pub(super) fn headers(headers: &mut HeaderMap, order: &Order<'_>, framing: Frami
     if let Some(chain) = &order.client.chain {
         headers.insert(forwarded::FOR, chain.clone());
     }
+    if order.upstream.forwarded {
+        let value = order.client.forwarded(order.admitted.host_header());
+        headers.insert(forwarded::FORWARDED, value);
+    }
     headers.insert(forwarded::PROTO, order.client.proto.clone());
     headers.insert(forwarded::HOST, order.admitted.host_header().clone());
     headers.append(header::VIA, via(order.version));

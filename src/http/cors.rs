@@ -1,7 +1,34 @@
 //! CORS (the Fetch standard, section 3.2): preflights are answered here, and answers get the gateway's own headers.
 
-use crate::config::{Cors, CorsOrigins};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use std::time::Duration;
+
+/// `[cors]`, or a route's own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cors {
+    /// Whose pages may read answers.
+    pub origins: CorsOrigins,
+    /// Value of `Access-Control-Allow-Methods`.
+    pub methods: HeaderValue,
+    /// Value of `Access-Control-Allow-Headers`.
+    pub headers: HeaderValue,
+    /// Value of `Access-Control-Expose-Headers`, if any.
+    pub expose: Option<HeaderValue>,
+    /// `Access-Control-Allow-Credentials: true`; never together with any origin.
+    pub credentials: bool,
+    /// `Access-Control-Max-Age`.
+    pub max_age: Duration,
+    /// Whether answers of the management API get CORS headers too.
+    pub management: bool,
+}
+
+/// Whose pages may read answers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CorsOrigins {
+    Any,
+    /// Compared byte for byte.
+    These(Vec<HeaderValue>),
+}
 
 const OURS: [HeaderName; 6] = [
     header::ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -12,15 +39,16 @@ const OURS: [HeaderName; 6] = [
     header::ACCESS_CONTROL_MAX_AGE,
 ];
 
-/// Whether this request is a preflight: `OPTIONS` with `Origin` and `Access-Control-Request-Method`.
-pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
-    *method == Method::OPTIONS
-        && headers.contains_key(header::ORIGIN)
-        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+/// What a preflight (`OPTIONS` with `Origin` and `Access-Control-Request-Method`) asks about; `None` for another request.
+pub fn preflight<'h>(method: &Method, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+    let asks = *method == Method::OPTIONS && headers.contains_key(header::ORIGIN);
+    headers
+        .get(header::ACCESS_CONTROL_REQUEST_METHOD)
+        .filter(|_| asks)
 }
 
-/// The headers of a preflight's answer, the same for every path.
-pub(super) fn answer_preflight(cors: &Cors, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+/// The headers of a preflight's answer.
+pub fn answer_preflight(cors: &Cors, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
     mark(cors, origin, headers);
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, cors.methods.clone());
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, cors.headers.clone());
@@ -31,7 +59,7 @@ pub(super) fn answer_preflight(cors: &Cors, origin: Option<&HeaderValue>, header
 }
 
 /// Puts the gateway's CORS headers in place of the upstream's.
-pub(super) fn mark(cors: &Cors, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+pub fn mark(cors: &Cors, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
     strip(headers);
     match (&cors.origins, origin) {
         (CorsOrigins::Any, _) => {
@@ -60,7 +88,7 @@ pub(super) fn mark(cors: &Cors, origin: Option<&HeaderValue>, headers: &mut Head
 }
 
 /// Takes every CORS header out of an answer.
-pub(super) fn strip(headers: &mut HeaderMap) {
+pub fn strip(headers: &mut HeaderMap) {
     for name in OURS {
         headers.remove(name);
     }
