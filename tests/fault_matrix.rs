@@ -108,13 +108,13 @@ impl House {
         });
         let target = match server.address {
             Some(address) => Place::Tcp(address),
-            None => Place::Unix(server.url.strip_prefix("unix:").expect("a path").into()),
+            None => Place::Unix(server.url.rsplit(':').next().expect("a path").into()),
         };
         let proxy = FaultProxy::before(target);
         let (scheme, _) = server.url.split_once(':').expect("a scheme");
         let url = match proxy.place() {
             Place::Tcp(address) => format!("{scheme}://{address}"),
-            Place::Unix(path) => format!("unix:{}", path.display()),
+            Place::Unix(path) => format!("{scheme}:{}", path.display()),
         };
         let tls = if wire.is_tls() {
             "tls = { ca = \"ca.pem\" }"
@@ -139,7 +139,7 @@ secret = "secret/master"
 [management]
 paths = []
 [timeouts]
-head = "300ms"
+head = "2s"
 body = "300ms"
 idle = "10m"
 [upstreams.chat]
@@ -255,8 +255,8 @@ fn every_fault(house: &House) {
         for method in ["GET", "POST"] {
             for warm in [false, true] {
                 let row = format!("{:?}, {fault:?}, {method}, warm: {warm}", house.wire);
-                let mut caller = house.caller();
                 house.close_upstream();
+                let mut caller = house.caller();
                 if warm {
                     house.serves(&mut caller, "POST", &row);
                 }
@@ -292,8 +292,8 @@ fn a_server_that_refuses(house: &House) {
     for method in ["GET", "POST"] {
         for warm in [false, true] {
             let row = format!("{:?}, refused, {method}, warm: {warm}", house.wire);
-            let mut caller = house.caller();
             house.close_upstream();
+            let mut caller = house.caller();
             if warm {
                 house.serves(&mut caller, "POST", &row);
             }
@@ -317,8 +317,8 @@ fn one_bad_connection(house: &House) {
     ];
     for fault in ended {
         let row = format!("{:?}, once {fault:?}", house.wire);
-        let mut caller = house.caller();
         house.close_upstream();
+        let mut caller = house.caller();
         house.serves(&mut caller, "POST", &row);
         house.proxy.arm_once(fault);
         house.serves(&mut caller, "GET", &row);
@@ -369,6 +369,11 @@ fn faults_over(wire: Wire) {
 #[test]
 fn every_fault_of_an_http_1_1_upstream_ends_right() {
     faults_over(Wire::Http1);
+}
+
+#[test]
+fn every_fault_of_an_upstream_on_a_unix_socket_ends_right() {
+    faults_over(Wire::Unix);
 }
 
 #[test]

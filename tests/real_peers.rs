@@ -479,3 +479,127 @@ fn pythons_websockets_talk_through_the_gateway_until_their_key_is_gone() {
     assert_eq!(line(), r#"{"closed": 1008}"#);
     assert!(waiting.wait().expect("wait").success());
 }
+
+#[test]
+fn grpc_of_the_public_library_works_from_end_to_end() {
+    if !python_with("grpc") {
+        return;
+    }
+    let upstream = Peer::start(python().arg(script("grpc_peer.py")).arg("serve"));
+    let folder = Folder::new(upstream.address, "", "");
+    let main = std::fs::read_to_string(folder.config()).expect("the configuration");
+    folder.write("keygate.toml", &main.replace("\"http://", "\"h2c://"));
+    folder.write(
+        "routes.toml",
+        r#"
+[scopes]
+authOnly = []
+fullAccess = ["authOnly"]
+[defaults]
+upstream = "chat"
+[[routes]]
+path = "/test.Echo/{*rest}"
+scope = "fullAccess"
+[[routes]]
+path = "/test.Closed/{*rest}"
+access = "deny"
+"#,
+    );
+    let key = folder.new_key("Peer", "fullAccess");
+    let gateway = folder.start();
+    let port = gateway.address.port().to_string();
+    let mut calling = python();
+    calling
+        .arg(script("grpc_peer.py"))
+        .args(["call", &port, &key]);
+    let told = lines(&mut calling);
+    let of = |name: &str| {
+        let call = told.iter().find(|call| call["call"] == name);
+        call.unwrap_or_else(|| panic!("{name}: {told:#?}")).clone()
+    };
+    let unary = serde_json::json!({
+        "text": "olleh", "initial": "sent", "trailing": "sent", "binary": r"b'\x00\xff'",
+    });
+    assert_eq!(of("unary")["ok"], unary);
+    let identity = serde_json::json!({
+        "x-keygate-key-name": "Peer", "x-keygate-scope": "fullAccess", "apikey": null,
+    });
+    assert_eq!(of("identity")["ok"], identity);
+    assert_eq!(of("large")["ok"], 3_000_000);
+    assert_eq!(of("abort")["status"], "FAILED_PRECONDITION");
+    assert_eq!(of("abort")["details"], "not now: 100% \u{e4}");
+    assert_eq!(of("unimplemented")["status"], "UNIMPLEMENTED");
+    assert_eq!(of("down")["ok"], 500);
+    assert_eq!(of("up")["ok"], "500000");
+    assert_eq!(
+        of("both")["ok"],
+        serde_json::json!(["MESSAGE 0", "MESSAGE 19", 20])
+    );
+    assert_eq!(of("again")["ok"], unary);
+    for (name, status) in [
+        ("no key", "UNAUTHENTICATED"),
+        ("wrong key", "UNAUTHENTICATED"),
+        ("no route", "UNIMPLEMENTED"),
+        ("denied", "PERMISSION_DENIED"),
+    ] {
+        assert_eq!(of(name)["status"], status, "{name}: {}", of(name));
+    }
+}
+
+#[test]
+fn nginx_as_an_upstream_of_http2_says_goaway_and_costs_no_request() {
+    if !Nginx::is_here() {
+        return;
+    }
+    let http = format!("server {{ listen 127.0.0.1:{{port}} http2; {NGINX} }}");
+    let (nginx, address) = Nginx::on_a_port(&http);
+    let file = support::wire::noise(5_000_000);
+    std::fs::write(nginx.folder.path().join("file"), &file).expect("write");
+    let (_folder, key, gateway) = before(&format!("h2c://{address}"), "");
+    all_are_answered(&gateway, &key, &file);
+    assert!(gateway.metric("keygate_upstream_connections_opened_total") >= 15);
+}
+
+#[test]
+fn nginx_on_a_unix_socket_is_an_upstream_like_another() {
+    if !Nginx::is_here() {
+        return;
+    }
+    let nginx = Nginx::start(&format!(
+        "server {{ listen unix:{{folder}}/nginx.sock; {NGINX} }}"
+    ));
+    let file = support::wire::noise(5_000_000);
+    std::fs::write(nginx.folder.path().join("file"), &file).expect("write");
+    let socket = nginx.folder.path().join("nginx.sock");
+    support::trial::until("nginx listens", || {
+        std::os::unix::net::UnixStream::connect(&socket).is_ok()
+    });
+    let (_folder, key, gateway) = before(&format!("unix:{}", socket.display()), "");
+    all_are_answered(&gateway, &key, &file);
+}
+
+#[test]
+fn nodes_http2_server_says_goaway_and_costs_no_request() {
+    if !tool("node") {
+        return;
+    }
+    let peer = Peer::start(Command::new("node").arg(script("http2_server.mjs")));
+    let (_folder, _key, gateway) = before(&format!("h2c://{}", peer.address), "");
+    let mut client = gateway.connect();
+    for n in 0..60 {
+        // Every third answer comes after a GOAWAY.
+        let path = if n % 3 == 0 {
+            format!("/open/{n}/goaway")
+        } else {
+            format!("/open/{n}")
+        };
+        for (method, body) in [("GET", ""), ("POST", "a body")] {
+            let answer = client.call(&format!("{method} {path}"), &[], body);
+            assert_eq!(
+                (answer.status, answer.text()),
+                (200, format!("{method} {path} {}", body.len()))
+            );
+        }
+    }
+    assert!(gateway.metric("keygate_upstream_connections_opened_total") >= 20);
+}

@@ -1,6 +1,7 @@
 //! What a gateway uses, seen from outside, and what it says of itself in numbers.
 
 use super::Gateway;
+use std::net::SocketAddr;
 
 impl Gateway {
     /// Its anonymous memory, in KiB.
@@ -17,6 +18,14 @@ impl Gateway {
     pub fn descriptors(&self) -> Option<usize> {
         let folder = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
         folder.map(Iterator::count).ok()
+    }
+
+    /// All addresses with a port that it listens on for clients, in the order of the configuration.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let ready = self.wait_for_log(|line| line.contains(r#""message":"ready""#));
+        let ready: serde_json::Value = serde_json::from_str(&ready).expect("a line of JSON");
+        let all = ready["gateway"].as_str().expect("addresses").split(',');
+        all.filter_map(|address| address.parse().ok()).collect()
     }
 
     /// The sum of a metric over all its labels; 0 where it is not there.

@@ -73,12 +73,14 @@ pub enum Wire {
     TlsHttp2,
     /// HTTP/1.1 over a Unix socket.
     Unix,
+    /// HTTP/2 over a Unix socket.
+    UnixHttp2,
 }
 
 impl Wire {
     pub fn is_http2(self) -> bool {
         match self {
-            Wire::Http2 | Wire::TlsHttp2 => true,
+            Wire::Http2 | Wire::TlsHttp2 | Wire::UnixHttp2 => true,
             Wire::Http1 | Wire::TlsHttp1 | Wire::Unix => false,
         }
     }
@@ -86,7 +88,14 @@ impl Wire {
     pub fn is_tls(self) -> bool {
         match self {
             Wire::TlsHttp1 | Wire::TlsHttp2 => true,
-            Wire::Http1 | Wire::Http2 | Wire::Unix => false,
+            Wire::Http1 | Wire::Http2 | Wire::Unix | Wire::UnixHttp2 => false,
+        }
+    }
+
+    pub fn is_unix(self) -> bool {
+        match self {
+            Wire::Unix | Wire::UnixHttp2 => true,
+            Wire::Http1 | Wire::Http2 | Wire::TlsHttp1 | Wire::TlsHttp2 => false,
         }
     }
 
@@ -135,7 +144,11 @@ impl Authority {
             ("cert.pem", &self.cert),
             ("key.pem", &self.key),
         ] {
-            std::fs::write(folder.join(name), text).expect("write");
+            let path = folder.join(name);
+            std::fs::write(&path, text).expect("write");
+            // A key that others can read is refused.
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(path, mode).expect("a mode");
         }
     }
 
@@ -729,11 +742,12 @@ impl Server {
     ) -> Self {
         let _runtime = runtime().enter();
         let mut folder = None;
-        let (door, address, url) = if wire == Wire::Unix {
+        let (door, address, url) = if wire.is_unix() {
             let made = tempfile::tempdir().expect("a folder");
             let path: PathBuf = made.path().join("upstream.sock");
             let door = Door::Unix(UnixListener::bind(&path).expect("a socket"));
-            let url = format!("unix:{}", path.display());
+            let h2c = if wire.is_http2() { "h2c+" } else { "" };
+            let url = format!("{h2c}unix:{}", path.display());
             folder = Some(made);
             (door, None, url)
         } else {
@@ -745,7 +759,7 @@ impl Server {
                 Wire::Http1 => "http",
                 Wire::Http2 => "h2c",
                 Wire::TlsHttp1 | Wire::TlsHttp2 => "https",
-                Wire::Unix => unreachable!("it has a path"),
+                Wire::Unix | Wire::UnixHttp2 => unreachable!("it has a path"),
             };
             (door, Some(address), format!("{scheme}://{address}"))
         };
