@@ -69,6 +69,27 @@ pub(super) struct Status {
     keys: Keys,
     workers: usize,
     connections: Vec<usize>,
+    certificates: Vec<Certificate>,
+}
+
+#[derive(Serialize)]
+struct Certificate {
+    file: String,
+    names: Vec<String>,
+    not_before: Option<i64>,
+    not_after: Option<i64>,
+}
+
+impl From<&crate::tls::Certificate> for Certificate {
+    fn from(certificate: &crate::tls::Certificate) -> Self {
+        let validity = certificate.validity;
+        Certificate {
+            file: certificate.file.display().to_string(),
+            names: certificate.names.clone(),
+            not_before: validity.map(|v| v.not_before.unix_seconds()),
+            not_after: validity.map(|v| v.not_after.unix_seconds()),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -98,6 +119,7 @@ struct Keys {
 pub(super) fn status(state: &State) -> Status {
     let (reload, feed) = (state.live.status(), state.keys.feed());
     let now = crate::clock::Timestamp::now().unix_seconds();
+    let snapshot = state.live.snapshot();
     Status {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: state.started.elapsed().as_secs(),
@@ -107,7 +129,7 @@ pub(super) fn status(state: &State) -> Status {
             hash: reload.hash,
             loaded_at: reload.loaded_at.unix_seconds(),
             age_seconds: now - reload.loaded_at.unix_seconds(),
-            routes: state.live.snapshot().hot.policy.routes().len(),
+            routes: snapshot.hot.policy.routes().len(),
             generations_held: reload.generations_held,
             reloads_accepted: reload.accepted,
             reloads_refused: reload.refused,
@@ -124,6 +146,12 @@ pub(super) fn status(state: &State) -> Status {
         },
         workers: state.server.workers(),
         connections: state.server.connections(),
+        certificates: snapshot
+            .hot
+            .certificates()
+            .into_iter()
+            .map(Certificate::from)
+            .collect(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::key::{Authority, Reveal};
 use crate::net::Peer;
 pub use crate::net::ProxyProtocol;
 use crate::policy::{Policy, Rate, Retries};
-use crate::tls::{ClientTls, ServerTls};
+use crate::tls::{Certificate, ClientTls, ServerTls};
 use http::{HeaderName, HeaderValue};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -183,6 +183,18 @@ pub struct Hot {
 }
 
 impl Hot {
+    /// All certificates that are shown to anyone, each file once.
+    pub fn certificates(&self) -> Vec<&Certificate> {
+        let servers = self.tls.iter().flat_map(|tls| tls.certificates());
+        let clients = self.upstreams.iter().filter_map(|u| u.tls.as_ref());
+        let mut found: Vec<&Certificate> = servers
+            .chain(clients.filter_map(|tls| tls.certificate()))
+            .collect();
+        found.sort_by(|a, b| a.file.cmp(&b.file));
+        found.dedup_by(|a, b| a.file == b.file);
+        found
+    }
+
     /// Takes over from the generation before what TLS settings hold besides settings, the sessions that can be resumed,
     /// where these are the same. Where the new one has no certificates, the old ones stay: whether TLS is spoken is
     /// decided at the start, and listeners that speak it do not fall back to clear text.

@@ -15,7 +15,7 @@ use crate::tls::{
     Chain, ClientAuth, ClientTls, Identity, MinVersion, Print, PrivateKey, Roots, ServerSettings,
     ServerTls, ServerTlsError, date, server_name,
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A reading of files, and what they held.
@@ -43,12 +43,12 @@ impl<'r, 'd> Files<'r, 'd> {
     }
 
     /// The certificates of the file that a field names.
-    fn chain(&mut self, field: &Item<'_>, desk: &mut Desk) -> Option<Chain> {
+    fn chain(&mut self, field: &Item<'_>, desk: &mut Desk) -> Option<(PathBuf, Chain)> {
         let path = self.path(field, desk)?;
         let read = self.secrets.certificates(&path);
         let pem = noted(field, desk, read)?;
         self.note(&pem);
-        let chain = noted(field, desk, Chain::from_pem(&pem).map_err(in_file(path)))?;
+        let chain = noted(field, desk, Chain::from_pem(&pem).map_err(in_file(&path)))?;
         if let Some(validity) = chain.validity() {
             let now = Timestamp::now();
             let warn = |text: String| Problem::warning(field.place(), text);
@@ -60,7 +60,7 @@ impl<'r, 'd> Files<'r, 'd> {
                 desk.report(warn(format!("the certificate holds only from {when} on")));
             }
         }
-        Some(chain)
+        Some((path, chain))
     }
 
     /// The private key of the file that a field names.
@@ -72,7 +72,7 @@ impl<'r, 'd> Files<'r, 'd> {
         noted(
             field,
             desk,
-            PrivateKey::from_pem(&pem).map_err(in_file(path)),
+            PrivateKey::from_pem(&pem).map_err(in_file(&path)),
         )
     }
 
@@ -81,7 +81,7 @@ impl<'r, 'd> Files<'r, 'd> {
         let path = self.path(field, desk)?;
         let read = self.secrets.certificates(&path);
         let pem = noted(field, desk, read)?;
-        let roots = noted(field, desk, Roots::from_pem(&pem).map_err(in_file(path)))?;
+        let roots = noted(field, desk, Roots::from_pem(&pem).map_err(in_file(&path)))?;
         self.note(&roots.print());
         Some(roots)
     }
@@ -90,7 +90,8 @@ impl<'r, 'd> Files<'r, 'd> {
     fn identity(&mut self, cert: &Item<'_>, key: &Item<'_>, desk: &mut Desk) -> Option<Identity> {
         let chain = self.chain(cert, desk);
         let private = self.key(key, desk);
-        match Identity::new(chain?, private?) {
+        let (file, chain) = chain?;
+        match Identity::new(file, chain, private?) {
             Ok(identity) => Some(identity),
             Err(error) => {
                 let problem = Problem::error(key.place(), format!("`{}`: {error}", key.name))
@@ -138,7 +139,7 @@ fn noted<T, E: std::fmt::Display>(
         .ok()
 }
 
-fn in_file<E: std::fmt::Display>(path: PathBuf) -> impl Fn(E) -> String {
+fn in_file<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> String {
     move |error| format!("the file {path:?}: {error}")
 }
 

@@ -1,6 +1,6 @@
 //! How one upstream is met.
 
-use super::identity::{Identity, Roots};
+use super::identity::{Certificate, Identity, Roots};
 use super::stream::Stream;
 use super::{Print, provider};
 use crate::net::Socket;
@@ -50,6 +50,7 @@ pub struct ClientTls {
     http1: Arc<ClientConfig>,
     /// In place of the server's own.
     server_name: Option<ServerName<'static>>,
+    certificate: Option<Certificate>,
     print: Print,
 }
 
@@ -85,6 +86,7 @@ impl ClientTls {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .with_root_certificates(Arc::clone(&roots.0));
+        let certificate = identity.as_ref().map(|own| own.certificate.clone());
         let mut config = match identity {
             None => builder.with_no_client_auth(),
             Some(identity) => builder.with_client_cert_resolver(Arc::new(
@@ -102,8 +104,14 @@ impl ClientTls {
             h2: offering(Alpn::H2),
             http1: offering(Alpn::Http1),
             server_name,
+            certificate,
             print,
         })
+    }
+
+    /// The certificate that is shown to servers that ask for one.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
     }
 
     /// The name that is asked for and that the certificate of a server must have.

@@ -6,6 +6,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Why a file is not what it should be. No message holds what a key's file holds.
@@ -80,11 +81,6 @@ impl Chain {
         })
     }
 
-    /// The host names that it is for, lower case, wildcards as `*.example.com`.
-    pub fn names(&self) -> &[String] {
-        &self.names
-    }
-
     /// From when to when it holds.
     pub fn validity(&self) -> Option<Validity> {
         self.validity
@@ -128,12 +124,22 @@ fn is_encrypted(pem: &[u8]) -> bool {
     pem.windows(9).any(|window| window == b"ENCRYPTED")
 }
 
+/// A certificate, for those who watch over it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Certificate {
+    /// Where it was read from.
+    pub file: PathBuf,
+    /// The host names that it is for, lower case, wildcards as `*.example.com`.
+    pub names: Vec<String>,
+    /// From when to when it holds.
+    pub validity: Option<Validity>,
+}
+
 /// A certificate with the key that belongs to it.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub(super) certified: Arc<CertifiedKey>,
-    pub(super) names: Vec<String>,
-    pub(super) validity: Option<Validity>,
+    pub(super) certificate: Certificate,
 }
 
 /// The key is another one than the certificate's.
@@ -142,17 +148,20 @@ pub struct Identity {
 pub struct Mismatch;
 
 impl Identity {
-    /// The two together.
+    /// The two together; the certificates come from this file.
     ///
     /// # Errors
     /// When they do not belong together.
-    pub fn new(chain: Chain, key: PrivateKey) -> Result<Self, Mismatch> {
+    pub fn new(file: PathBuf, chain: Chain, key: PrivateKey) -> Result<Self, Mismatch> {
         let certified = CertifiedKey::new(chain.certificates, key.0);
         certified.keys_match().map_err(|_| Mismatch)?;
         Ok(Identity {
             certified: Arc::new(certified),
-            names: chain.names,
-            validity: chain.validity,
+            certificate: Certificate {
+                file,
+                names: chain.names,
+                validity: chain.validity,
+            },
         })
     }
 }

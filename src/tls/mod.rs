@@ -22,9 +22,9 @@ mod stream;
 mod validity;
 
 pub use client::{Alpn, ClientTls, NotAName, server_name};
-pub use identity::{Chain, Identity, Mismatch, PemError, PrivateKey, Roots};
+pub use identity::{Certificate, Chain, Identity, Mismatch, PemError, PrivateKey, Roots};
 pub use rustls::pki_types::ServerName;
-pub use server::{Certificate, ClientAuth, MinVersion, ServerSettings, ServerTls, ServerTlsError};
+pub use server::{ClientAuth, MinVersion, ServerSettings, ServerTls, ServerTlsError};
 pub use stream::{HandshakeError, Stream, accept};
 pub use validity::{Validity, date};
 

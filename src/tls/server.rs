@@ -1,7 +1,6 @@
 //! What clients are met with.
 
-use super::identity::{Identity, Roots};
-use super::validity::Validity;
+use super::identity::{Certificate, Identity, Roots};
 use super::{Print, provider};
 use rustls::server::{
     ClientHello, ResolvesServerCert, ServerSessionMemoryCache, WebPkiClientVerifier,
@@ -62,15 +61,6 @@ pub enum ServerTlsError {
     Setup(#[source] rustls::Error),
 }
 
-/// A certificate, for those who watch over it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Certificate {
-    /// The host names that it is for.
-    pub names: Vec<String>,
-    /// From when to when it holds.
-    pub validity: Option<Validity>,
-}
-
 /// What clients are met with: one for all workers, and with it the sessions that clients may resume.
 pub struct ServerTls {
     config: Arc<ServerConfig>,
@@ -128,10 +118,7 @@ impl ServerTls {
             config: Arc::new(config),
             certificates: identities
                 .into_iter()
-                .map(|identity| Certificate {
-                    names: identity.names,
-                    validity: identity.validity,
-                })
+                .map(|identity| identity.certificate)
                 .collect(),
             print,
         })
@@ -174,7 +161,7 @@ impl BySni {
         };
         for (at, identity) in identities.iter().enumerate() {
             let kind = Kind(identity.certified.key.algorithm());
-            for name in &identity.names {
+            for name in &identity.certificate.names {
                 let owner = *owners.entry((name, kind)).or_insert(at);
                 if owner != at {
                     return Err(ServerTlsError::SameName {
@@ -190,7 +177,11 @@ impl BySni {
                 .or_default();
                 list.push(Arc::clone(&identity.certified));
             }
-            let shares = identity.names.iter().any(|n| first.names.contains(n));
+            let shares = identity
+                .certificate
+                .names
+                .iter()
+                .any(|n| first.certificate.names.contains(n));
             if at == 0 || shares {
                 found.default.push(Arc::clone(&identity.certified));
             }

@@ -215,6 +215,11 @@ impl Caller {
         self
     }
 
+    /// What other libraries of TLS want of it.
+    pub fn parts(&self) -> (Arc<ClientConfig>, ServerName<'static>) {
+        (Arc::new(self.config.clone()), self.name.clone())
+    }
+
     /// A connection, its handshake done.
     ///
     /// # Errors
