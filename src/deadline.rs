@@ -32,6 +32,8 @@ pub enum Wait {
     ClientWrite,
     /// On the client, to close after it was told.
     Linger,
+    /// On a place among the requests that the upstream takes at one time.
+    Queue,
     /// On the upstream, to accept a connection.
     Connect,
     /// On the upstream, for the head of its answer.

@@ -2,6 +2,7 @@
 
 use super::State;
 use crate::gateway::{BUCKETS_US, Histogram};
+use crate::upstream::{GroupReport, ServerReport};
 use std::fmt::{Display, Write};
 
 /// Writes families one after the other; a `String` takes every write.
@@ -54,6 +55,67 @@ impl Page {
     }
 }
 
+/// How the servers of upstreams are.
+fn servers(page: &mut Page, fleet: &[GroupReport]) {
+    type Value = fn(&ServerReport) -> f64;
+    let families: [(&str, &str, &str, Value); 4] = [
+        (
+            "keygate_upstream_server_up",
+            "gauge",
+            "1 when the server takes requests, 0 when it is out.",
+            |s| f64::from(u8::from(s.share > 0)),
+        ),
+        (
+            "keygate_upstream_server_share",
+            "gauge",
+            "The part of its weight that the server takes: less than 1 while it is out or comes back slowly.",
+            |s| f64::from(s.share) / 1000.0,
+        ),
+        (
+            "keygate_upstream_server_ejections_total",
+            "counter",
+            "Times that the server was left out for failed requests.",
+            |s| s.ejections as f64,
+        ),
+        (
+            "keygate_upstream_server_requests_in_flight",
+            "gauge",
+            "Requests that hold a place at the server, where `connections` limits them.",
+            |s| f64::from(s.in_use),
+        ),
+    ];
+    for (name, kind, help, value) in families {
+        page.family(name, kind, help);
+        for group in fleet {
+            for server in &group.servers {
+                let labels = [
+                    ("upstream", &*group.upstream),
+                    ("server", &*server.server),
+                    ("address", &*server.address),
+                ];
+                page.sample(name, &labels, value(server));
+            }
+        }
+    }
+    let name = "keygate_upstream_refused_total";
+    page.family(
+        name,
+        "counter",
+        "Requests answered 503 because no server of the upstream could take them, by reason.",
+    );
+    for group in fleet {
+        for (reason, count) in &group.refused {
+            let labels = [("upstream", &*group.upstream), ("reason", *reason)];
+            page.sample(name, &labels, count);
+        }
+    }
+    let name = "keygate_upstream_queue";
+    page.family(name, "gauge", "Requests that wait for a place at a server.");
+    for group in fleet {
+        page.sample(name, &[("upstream", &group.upstream)], group.waiting);
+    }
+}
+
 pub(super) async fn render(state: &State) -> String {
     let report = state.server.report().await;
     let (reload, feed) = (state.live.status(), state.keys.feed());
@@ -99,7 +161,7 @@ pub(super) async fn render(state: &State) -> String {
     page.one(
         "keygate_upstream_retries_total",
         "counter",
-        "Times that a request was sent again because an old connection ended without an answer.",
+        "Times that a request was sent again: an old connection had ended, or `retries` said so.",
         report.retries,
     );
 
@@ -207,6 +269,8 @@ pub(super) async fn render(state: &State) -> String {
             page.sample(name, &[("server", server)], value(stats));
         }
     }
+
+    servers(&mut page, &state.server.fleet().report());
 
     page.one(
         "keygate_keys",

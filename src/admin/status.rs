@@ -1,7 +1,9 @@
 //! `/readyz` and `/status` as JSON.
 
 use super::State;
+use crate::upstream::{GroupReport, ServerReport};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// The feed of key changes counts as behind when it was not heard of for this long.
 const FEED_BEHIND_SECONDS: f64 = 5.0;
@@ -70,6 +72,7 @@ pub(super) struct Status {
     workers: usize,
     connections: Vec<usize>,
     certificates: Vec<Certificate>,
+    upstreams: BTreeMap<String, Upstream>,
 }
 
 #[derive(Serialize)]
@@ -90,6 +93,27 @@ impl From<&crate::tls::Certificate> for Certificate {
             not_after: validity.map(|v| v.not_after.unix_seconds()),
         }
     }
+}
+
+/// One upstream, by its name.
+#[derive(Serialize)]
+struct Upstream {
+    waiting: usize,
+    refused: BTreeMap<&'static str, u64>,
+    servers: Vec<UpstreamServer>,
+}
+
+#[derive(Serialize)]
+struct UpstreamServer {
+    server: String,
+    address: String,
+    /// "up", "returning", "ejected", "down".
+    state: &'static str,
+    weight: u32,
+    share: f64,
+    ejections: u64,
+    in_flight: u32,
+    out_for_seconds: f64,
 }
 
 #[derive(Serialize)]
@@ -120,6 +144,7 @@ pub(super) fn status(state: &State) -> Status {
     let (reload, feed) = (state.live.status(), state.keys.feed());
     let now = crate::clock::Timestamp::now().unix_seconds();
     let snapshot = state.live.snapshot();
+    let fleet = state.server.fleet().report();
     Status {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: state.started.elapsed().as_secs(),
@@ -152,7 +177,27 @@ pub(super) fn status(state: &State) -> Status {
             .into_iter()
             .map(Certificate::from)
             .collect(),
+        upstreams: fleet.into_iter().map(upstream).collect(),
     }
+}
+
+fn upstream(group: GroupReport) -> (String, Upstream) {
+    let server = |server: ServerReport| UpstreamServer {
+        server: server.server,
+        address: server.address,
+        state: server.state.as_str(),
+        weight: server.weight,
+        share: f64::from(server.share) / 1000.0,
+        ejections: server.ejections,
+        in_flight: server.in_use,
+        out_for_seconds: server.out_for.as_secs_f64(),
+    };
+    let upstream = Upstream {
+        waiting: group.waiting,
+        refused: group.refused.into_iter().collect(),
+        servers: group.servers.into_iter().map(server).collect(),
+    };
+    (group.upstream.to_string(), upstream)
 }
 
 pub(super) fn json(value: &impl Serialize) -> String {

@@ -10,7 +10,7 @@ mod logging;
 pub mod run;
 
 /// An error with all its causes, on one line: as the gateway's log has it.
-pub(crate) use crate::gateway::causes as chain;
+pub(crate) use crate::net::causes as chain;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;

@@ -328,6 +328,14 @@ pub struct UpstreamSettings {
     pub http2: Http2,
 }
 
+impl UpstreamSettings {
+    /// Whether an answer with this status speaks against the server that gave it.
+    pub fn is_failure(&self, status: http::StatusCode) -> bool {
+        let eject = self.balancing.eject.as_ref();
+        eject.is_some_and(|eject| StatusRange::any(&eject.status, status))
+    }
+}
+
 /// A server of an upstream: `http://host:port`, `https://host:port`, `h2c://host:port`, `unix:/path`, `h2c+unix:/path`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UpstreamServer {

@@ -133,12 +133,12 @@ impl Finish {
             ),
             Reject::Forward(cause) if cause.is_the_upstreams() => tracing::warn!(
                 id = self.observation.id().as_str(),
-                error = causes(cause),
+                error = crate::net::causes(cause),
                 "the upstream did not answer"
             ),
             reject => tracing::debug!(
                 id = self.observation.id().as_str(),
-                error = causes(reject),
+                error = crate::net::causes(reject),
                 "request refused"
             ),
         }
@@ -194,16 +194,4 @@ pub(super) fn lasts_by_its_type(headers: &http::HeaderMap) -> bool {
             .is_some_and(|start| start.eq_ignore_ascii_case(name))
     };
     begins_with(b"text/event-stream") || begins_with(b"application/grpc")
-}
-
-/// An error with all its causes, on one line.
-pub fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

@@ -52,10 +52,11 @@ impl Context {
         shared: Arc<Shared>,
         sweeper: Sweeper,
     ) -> Self {
-        let mut upstreams = Upstreams::new(sweeper.clone());
+        let mut upstreams = Upstreams::new(Arc::clone(&shared.fleet), sweeper.clone());
         let mut snapshots = Cache::new(snapshots);
         let snapshot = Arc::clone(snapshots.load());
-        let adopted = upstreams.adopt(&snapshot.hot.upstreams);
+        let hot = &snapshot.hot;
+        let adopted = upstreams.adopt(snapshot.generation, &hot.upstreams, &hot.hosts);
         let generation = Rc::new(Generation::new(snapshot, adopted, &cold));
         Context {
             keys,
@@ -82,7 +83,9 @@ impl Context {
             self.metrics
                 .borrow_mut()
                 .fold(|route| old.route_name(route));
-            let adopted = self.upstreams.borrow_mut().adopt(&newest.hot.upstreams);
+            let hot = &newest.hot;
+            let mut upstreams = self.upstreams.borrow_mut();
+            let adopted = upstreams.adopt(newest.generation, &hot.upstreams, &hot.hosts);
             *generation = Rc::new(Generation::new(Arc::clone(newest), adopted, &self.cold));
         }
         Rc::clone(&generation)
@@ -140,7 +143,7 @@ impl Context {
             .metrics
             .borrow()
             .report(|route| generation.route_name(route));
-        report.pools = self.upstreams.borrow().stats().collect();
+        report.pools = self.upstreams.borrow().stats();
         report.connections = connections;
         report
     }

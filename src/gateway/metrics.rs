@@ -313,12 +313,7 @@ impl Report {
             *self.closed.entry(reason).or_insert(0) += count;
         }
         for (server, stats) in other.pools {
-            let sum = self.pools.entry(server).or_default();
-            sum.opened += stats.opened;
-            sum.failed += stats.failed;
-            sum.reused += stats.reused;
-            sum.open += stats.open;
-            sum.idle += stats.idle;
+            self.pools.entry(server).or_default().add(stats);
         }
         self.connections += other.connections;
     }

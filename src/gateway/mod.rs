@@ -47,7 +47,6 @@ mod tunnel;
 mod upgrade;
 mod watch;
 
-pub use answer::causes;
 pub use body::ReplyBody;
 pub use context::{Context, Link};
 pub use limit::Cleared;

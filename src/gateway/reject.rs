@@ -13,6 +13,7 @@ use crate::keycache::Unidentified;
 use crate::management::ManagementError;
 use crate::policy::{Maintenance, Refusal};
 use crate::proxy::ForwardError;
+use crate::upstream::Refused;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::sync::Arc;
 
@@ -78,6 +79,7 @@ impl Reject {
             Reject::Revoked(_) => Outcome::Revoked,
             Reject::Forward(error) => match error {
                 ForwardError::Connect(_)
+                | ForwardError::Refused(..)
                 | ForwardError::BrokenOff(_)
                 | ForwardError::Nonsense(_)
                 | ForwardError::Framing
@@ -161,6 +163,9 @@ impl Reject {
             Reject::Revoked(Revocation::Scope) => "scope_revoked",
             Reject::Forward(error) => match error {
                 ForwardError::Connect(_) => "upstream_connect",
+                ForwardError::Refused(Refused::Out, _) => "upstream_all_out",
+                ForwardError::Refused(Refused::QueueFull, _) => "upstream_queue_full",
+                ForwardError::Refused(Refused::QueueTimeout, _) => "upstream_queue_timeout",
                 ForwardError::ConnectTimeout => "upstream_connect_timeout",
                 ForwardError::ResponseTimeout => "upstream_response_timeout",
                 ForwardError::BrokenOff(_) => "upstream_broke_off",
@@ -272,6 +277,12 @@ impl Reject {
                     "The service is not available.",
                     "The upstream refused the connection, broke off, or did not answer in HTTP.",
                 ),
+                ForwardError::Refused(..) => (
+                    S::SERVICE_UNAVAILABLE,
+                    C::UpstreamUnavailable,
+                    "The service is not available.",
+                    "No server of the upstream takes the request now: wait for the time that Retry-After gives.",
+                ),
                 ForwardError::ConnectTimeout | ForwardError::ResponseTimeout => (
                     S::GATEWAY_TIMEOUT,
                     C::UpstreamTimeout,
@@ -326,6 +337,9 @@ impl Reject {
             // Nobody knows when one of them ends.
             Reject::TooManyStreams => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Reject::Forward(ForwardError::Refused(_, after)) => {
+                headers.insert(header::RETRY_AFTER, gcra::seconds(*after));
             }
             Reject::Refused(Refusal::MethodNotAllowed { allow }) => {
                 headers.insert(header::ALLOW, allow.clone());

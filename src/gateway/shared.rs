@@ -1,33 +1,42 @@
-//! What the workers of a process share, besides the key cache and the snapshot: what is counted by network and by key.
+//! What the workers of a process share, besides the key cache and the snapshot: what is counted by network and by
+//! key, and how the servers of upstreams are.
 
 use super::failures::Failures;
 use super::gcra::Buckets;
 use super::open::OpenExchanges;
 use crate::key::KeyId;
 use crate::policy::RouteIdentity;
+use crate::upstream::Fleet;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Most buckets of rates that are remembered: about 64 bytes each.
 const BUCKETS: usize = 1 << 20;
 
-/// Counts of all workers. Routes without a limit never come here.
+/// What all workers count and know. Routes without a limit never come to its counts.
 pub struct Shared {
     pub(super) failures: Failures,
     /// Of `rate`, by key and route.
     pub(super) rates: Buckets<(KeyId, RouteIdentity)>,
     /// Of `streams` and `streams_per_key`.
     pub(super) open: Arc<OpenExchanges>,
+    pub(super) fleet: Arc<Fleet>,
 }
 
 impl Shared {
     /// Nothing counted yet.
-    pub fn new(now: Instant) -> Self {
+    pub fn new(now: Instant, fleet: Arc<Fleet>) -> Self {
         Shared {
             failures: Failures::new(now),
             rates: Buckets::new(now, BUCKETS),
             open: Arc::default(),
+            fleet,
         }
+    }
+
+    /// The upstreams' servers.
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 
     /// How many buckets of rates are remembered.

@@ -14,3 +14,15 @@ pub use listening::{Acceptor, Address, ListeningSocket};
 pub use peer::Peer;
 pub use proxied::{ProxyHeaderError, ProxyProtocol, Relayed, read_proxy_header};
 pub use socket::{Socket, StdSocket};
+
+/// An error with all its causes, on one line.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

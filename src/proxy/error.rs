@@ -1,13 +1,16 @@
 //! Why a request was not answered by its upstream.
 
 use crate::deadline::Wait;
-use crate::upstream::{ConnectError, Unsuccessful};
+use crate::upstream::{ConnectError, LeaseError, Refused, Unsuccessful};
+use std::time::Duration;
 
 /// Why a request was not answered by its upstream.
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {
     #[error("no server of the upstream can be reached")]
     Connect(#[source] ConnectError),
+    #[error("the upstream has no server for the request")]
+    Refused(Refused, Duration),
     #[error("the upstream did not accept a connection in time")]
     ConnectTimeout,
     #[error("the upstream did not answer in time")]
@@ -39,6 +42,7 @@ impl ForwardError {
     pub fn is_the_upstreams(&self) -> bool {
         match self {
             ForwardError::Connect(_)
+            | ForwardError::Refused(..)
             | ForwardError::ConnectTimeout
             | ForwardError::ResponseTimeout
             | ForwardError::BrokenOff(_)
@@ -55,11 +59,22 @@ impl ForwardError {
     }
 }
 
+impl From<LeaseError> for ForwardError {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::Connect(error) => ForwardError::Connect(error),
+            LeaseError::ConnectTimeout => ForwardError::ConnectTimeout,
+            LeaseError::Refused(why, retry_after) => ForwardError::Refused(why, retry_after),
+        }
+    }
+}
+
 impl From<Wait> for ForwardError {
     /// What it means that this was waited for too long.
     fn from(wait: Wait) -> Self {
         match wait {
             Wait::RequestBody => ForwardError::BodyTooSlow,
+            Wait::Queue => ForwardError::Refused(Refused::QueueTimeout, Duration::from_secs(1)),
             Wait::Connect => ForwardError::ConnectTimeout,
             Wait::Response | Wait::Stream => ForwardError::ResponseTimeout,
             Wait::Revoked => ForwardError::Revoked,

@@ -9,16 +9,17 @@ use crate::http::edits::HeaderEdits;
 use crate::http::headers::has_token;
 use crate::http::{Admitted, RequestId, forwarded};
 use crate::key::KeyRecord;
-use crate::policy::RouteSettings;
-use crate::upstream::{AnswerBody, Choice, Lease, SendError, Unsuccessful, Upstream, is_grpc};
+use crate::policy::{Retries, RouteSettings};
+use crate::upstream::{
+    AnswerBody, Choice, Endpoint, Lease, SendError, Unsuccessful, Upstream, Wish, is_grpc,
+};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// How often a request is sent again that servers said they had not touched.
@@ -57,6 +58,12 @@ pub struct Order<'a> {
 }
 
 impl Order<'_> {
+    /// When it is sent again: as the route says, else the upstream.
+    fn retries(&self) -> Option<&Retries> {
+        let upstream = &self.upstream.balancing.retries;
+        self.route.retries.as_ref().or(upstream.as_ref())
+    }
+
     /// Sets the `Host` that only the chosen server can tell.
     pub(super) fn host_of(&self, lease: &Lease<RequestBody>, headers: &mut HeaderMap) {
         if self.upstream.host == HostRule::Upstream {
@@ -94,6 +101,7 @@ pub async fn forward(
     incoming: Incoming,
 ) -> Result<Response<ResponseBody>, ForwardError> {
     let framing = framing_of(&headers, &incoming);
+    let hash = upstream.hash_of(order.key.map(|key| &key.id), &headers);
     let has_body = !incoming.is_end_stream();
     let uri = rewrite::target(order.admitted, order.route)?;
     rewrite::headers(&mut headers, &order, framing);
@@ -120,7 +128,7 @@ pub async fn forward(
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     order
-        .within(send(&order, upstream, request, has_body))
+        .within(send(&order, upstream, hash, request, has_body))
         .await
 }
 
@@ -140,20 +148,31 @@ fn framing_of(headers: &HeaderMap, incoming: &impl Body) -> Framing {
 async fn send(
     order: &Order<'_>,
     upstream: &Upstream<RequestBody>,
+    hash: Option<u64>,
     mut request: Request<RequestBody>,
     has_body: bool,
 ) -> Result<Response<ResponseBody>, ForwardError> {
     let replayable = !has_body && is_idempotent(order.admitted.method());
+    let retries = order.retries();
+    if let Some(retries) = retries {
+        upstream.pay_in(retries.budget_percent);
+    }
+    // Times that it was sent, but for those that servers cannot have seen or an old connection lost; and where it was
+    // sent in vain.
+    let (mut times, mut not) = (0, None);
     let mut choice = Choice::Any;
     let mut refusals = 0;
     loop {
-        let mut lease = lease(order, upstream, choice).await?;
+        let mut lease = lease(order, upstream, choice, hash, not).await?;
         order.host_of(&lease, request.headers_mut());
         // A request that must not be sent twice is not sent on a connection that the upstream has left.
         if lease.used() && !replayable && !lease.is_quiet() {
             continue;
         }
-        let copy = !has_body && (lease.is_http2() || lease.used() && replayable);
+        times += 1;
+        let again = retries.filter(|retries| replayable && times < retries.attempts);
+        let twice = replayable && (lease.used() || again.is_some());
+        let copy = !has_body && (lease.is_http2() || twice);
         let copy = copy.then(|| head_of(&request));
         if has_body {
             // Each piece of the body that is passed on begins the wait for the answer anew.
@@ -165,13 +184,42 @@ async fn send(
         // Counted before the wait: a deadline or the client may end it.
         let attempts = order.attempts.get();
         order.attempts.set(attempts.saturating_add(1));
-        let cause = match lease.send(request).await {
-            Ok(response) => return answer(order, lease, response, has_body),
+        let endpoint = lease.endpoint().cloned();
+        let awaited = endpoint
+            .as_deref()
+            .map(|endpoint| Awaited { endpoint, order });
+        let sent = lease.send(request).await;
+        std::mem::forget(awaited);
+        let cause = match sent {
+            Ok(response) => {
+                if let Some(endpoint) = &endpoint {
+                    if order.upstream.is_failure(response.status()) {
+                        endpoint.failed();
+                    } else {
+                        endpoint.succeeded();
+                    }
+                }
+                let status = response.status().as_u16();
+                if let (Some(retries), Some(copy)) = (again, copy)
+                    && retries.on.status.contains(&status)
+                    && upstream.may_retry()
+                {
+                    request = copy;
+                    not = endpoint.map(|endpoint| endpoint.id());
+                    choice = Choice::Any;
+                    if let Ok(answer) = answer(order, lease, response, has_body) {
+                        discard(answer.into_body());
+                    }
+                    continue;
+                }
+                return answer(order, lease, response, has_body);
+            }
             Err(SendError { unsent, cause }) => {
                 if let Some(unsent) = unsent {
                     order.attempts.set(attempts);
                     // The connection ended between the pool's look and ours.
                     if lease.used() {
+                        times -= 1;
                         order.upload.disarm();
                         request = unsent;
                         choice = Choice::New;
@@ -183,19 +231,41 @@ async fn send(
         };
         match copy {
             // The server said that it has not touched it: no second sending, whatever the request is.
-            Some(again) if cause.is_unprocessed() && refusals < REFUSALS => {
+            Some(copy) if cause.is_unprocessed() && refusals < REFUSALS => {
                 order.attempts.set(attempts);
+                times -= 1;
                 refusals += 1;
-                request = again;
+                request = copy;
                 choice = Choice::Any;
             }
             // Sent on an old connection that ended before the head of an answer was whole: most likely, the upstream
             // had closed it.
-            Some(again) if replayable && lease.used() && cause.is_end() => {
-                request = again;
+            Some(copy) if replayable && lease.used() && cause.is_end() => {
+                times -= 1;
+                request = copy;
                 choice = Choice::New;
             }
-            _ => return Err(failure(order, cause)),
+            Some(copy)
+                if again.is_some_and(|retries| retries.on.reset)
+                    && cause.is_end()
+                    && upstream.may_retry() =>
+            {
+                request = copy;
+                not = endpoint.map(|endpoint| {
+                    endpoint.failed();
+                    endpoint.id()
+                });
+                choice = Choice::Any;
+            }
+            _ => {
+                let failure = failure(order, cause);
+                if let Some(endpoint) = &endpoint
+                    && failure.is_the_upstreams()
+                {
+                    endpoint.failed();
+                }
+                return Err(failure);
+            }
         }
     }
 }
@@ -205,22 +275,49 @@ pub(super) async fn lease(
     order: &Order<'_>,
     upstream: &Upstream<RequestBody>,
     choice: Choice,
+    hash: Option<u64>,
+    not: Option<u64>,
 ) -> Result<Lease<RequestBody>, ForwardError> {
-    let deadline = order.deadline;
-    for _ in 0..upstream.servers() {
-        deadline.arm(Wait::Connect, order.timeouts.connect);
-        let mut leased = pin!(upstream.lease(choice, deadline));
-        let leased = poll_fn(|cx| match leased.as_mut().poll(cx) {
-            Poll::Pending if deadline.fired() == Some(Wait::Connect) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-        })
-        .await;
-        if let Some(result) = leased {
-            return result.map_err(ForwardError::Connect);
+    let wish = Wish {
+        choice,
+        hash,
+        not,
+        next: order.retries().is_none_or(|retries| retries.on.connect),
+        connect: order.timeouts.connect,
+        deadline: order.deadline,
+    };
+    Ok(upstream.lease(&wish).await?)
+}
+
+/// Reads what is there already of an answer that nobody gets: if that is all of it, its connection may serve again.
+fn discard(body: ResponseBody) {
+    let mut body = pin!(body);
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..16 {
+        match body.as_mut().poll_frame(&mut cx) {
+            Poll::Ready(Some(Ok(_))) => {}
+            Poll::Ready(None | Some(Err(_))) | Poll::Pending => return,
         }
     }
-    Err(ForwardError::ConnectTimeout)
+}
+
+/// Notes what becomes of a request at a server. One that ends with the time for its answer speaks against the server; one
+/// whose client leaves says nothing of it.
+struct Awaited<'o> {
+    endpoint: &'o Endpoint,
+    order: &'o Order<'o>,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        let Order {
+            deadline, upload, ..
+        } = self.order;
+        let fired = [deadline.fired(), upload.fired()];
+        if fired.contains(&Some(Wait::Response)) {
+            self.endpoint.failed();
+        }
+    }
 }
 
 /// RFC 9110, section 9.2.2.

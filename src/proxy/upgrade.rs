@@ -59,6 +59,7 @@ async fn shake_hands(
     handshake: Handshake,
 ) -> Result<Switched, ForwardError> {
     let uri = rewrite::target(order.admitted, order.route)?;
+    let hash = upstream.hash_of(order.key.map(|key| &key.id), &headers);
     rewrite::headers(&mut headers, order, Framing::None);
     headers.insert(header::CONNECTION, UPGRADE);
     headers.insert(header::UPGRADE, WEBSOCKET);
@@ -74,7 +75,7 @@ async fn shake_hands(
             Some(expected)
         }
     };
-    let mut leased = lease(order, upstream, Choice::Http1).await?;
+    let mut leased = lease(order, upstream, Choice::Http1, hash, None).await?;
     let mut request = Request::new(RequestBody::empty());
     *request.method_mut() = order.admitted.method().clone();
     *request.uri_mut() = uri;

@@ -65,7 +65,7 @@ impl ClientIo {
             // A client that has begun a head, or was told to go, gets no other deadline by not listening.
             (true, Some(Wait::Head | Wait::Linger)) => {}
             // A request is on its way, and whoever it waits on has a deadline that must not be lost.
-            (true, Some(Wait::Connect | Wait::Response)) => {}
+            (true, Some(Wait::Queue | Wait::Connect | Wait::Response)) => {}
             (true, before) => {
                 self.before_write = before;
                 self.deadline

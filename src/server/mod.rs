@@ -22,6 +22,7 @@ use crate::config::{Cold, Live};
 use crate::gateway::{Report, Shared};
 use crate::keycache::Keys;
 use crate::net::{Acceptor, Address};
+use crate::upstream::Fleet;
 use accept::Accepting;
 use std::io;
 use std::sync::Arc;
@@ -75,7 +76,10 @@ impl Server {
             .iter()
             .map(|listener| Listening::open(&listener.address))
             .collect::<Result<Vec<_>, _>>()?;
-        let shared = Arc::new(Shared::new(Instant::now()));
+        let shared = Arc::new(Shared::new(
+            Instant::now(),
+            Fleet::start(tokio::runtime::Handle::current()),
+        ));
         let ended = Arc::new(Notify::new());
         let workers: Arc<[Worker]> = (0..cold.workers.get())
             .map(|number| {
@@ -126,6 +130,11 @@ impl Server {
     /// Counters of the listeners.
     pub fn accept_counters(&self) -> &AcceptCounters {
         &self.counters
+    }
+
+    /// The upstreams' servers.
+    pub fn fleet(&self) -> &Fleet {
+        self.shared.fleet()
     }
 
     /// How many buckets of rates are remembered.

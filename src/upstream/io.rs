@@ -1,5 +1,6 @@
 //! The wire of an upstream connection: hyper reads and writes it, the pool may look, and who upgrades it takes it over.
 
+use super::upstreams::Ticket;
 use crate::net::Socket;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
@@ -11,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A connection's bytes: hyper's end, or of one that changed its protocol, its new owner's.
-pub struct UpstreamIo(Rc<Wire>);
+pub struct UpstreamIo(Rc<Wire>, Option<Ticket>);
 
 /// The pool's end.
 #[derive(Clone)]
@@ -63,7 +64,15 @@ impl UpstreamIo {
             waiting: Cell::new(None),
             _open: open,
         });
-        (UpstreamIo(Rc::clone(&wire)), Probe(wire))
+        (UpstreamIo(Rc::clone(&wire), None), Probe(wire))
+    }
+}
+
+impl UpstreamIo {
+    /// Counts the request whose connection it is by this ticket, as long as it is there.
+    pub(super) fn with(mut self, ticket: Option<Ticket>) -> Self {
+        self.1 = ticket;
+        self
     }
 }
 
@@ -106,7 +115,7 @@ impl Probe {
             Http::Failed => Poll::Ready(Err(io::Error::from(io::ErrorKind::ConnectionAborted))),
         })
         .await?;
-        Ok((UpstreamIo(self.0), rest))
+        Ok((UpstreamIo(self.0, None), rest))
     }
 }
 

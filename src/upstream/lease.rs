@@ -1,9 +1,11 @@
 //! What is lent for one request: a connection, or a stream on one.
 
+use super::endpoint::Endpoint;
 use super::http1::Http1;
 use super::http2::{self, Place, Receiving, Unanswered};
 use super::io::UpstreamIo;
 use super::server_pool::{Idle, ServerPool};
+use super::upstreams::Ticket;
 use crate::config::UpstreamServer;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -12,6 +14,7 @@ use hyper::body::Incoming;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// A connection, or a stream on one, on loan for one request. Dropped, it closes, or is reset.
@@ -19,6 +22,8 @@ pub struct Lease<B> {
     over: Over<B>,
     pool: Rc<ServerPool<B>>,
     used: bool,
+    /// By which the request is counted, where it is.
+    ticket: Option<Ticket>,
 }
 
 /// What the request goes over.
@@ -96,7 +101,23 @@ pub struct SendError<B> {
 
 impl<B> Lease<B> {
     pub(super) fn new(over: Over<B>, pool: Rc<ServerPool<B>>, used: bool) -> Self {
-        Lease { over, pool, used }
+        Lease {
+            over,
+            pool,
+            used,
+            ticket: None,
+        }
+    }
+
+    /// Counts the request by this ticket, as long as it has the connection.
+    pub(super) fn with(mut self, ticket: Ticket) -> Self {
+        self.ticket = Some(ticket);
+        self
+    }
+
+    /// Where the request is, if what becomes of it there is counted.
+    pub fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        self.ticket.as_ref().map(Ticket::endpoint)
     }
 
     /// Whether the connection has served a request before.
@@ -139,7 +160,8 @@ impl<B> Lease<B> {
             }) => {
                 let taken = probe.take().await;
                 drop((sender, driver));
-                taken
+                let (io, read) = taken?;
+                Ok((io.with(self.ticket), read))
             }
             Over::Http2(_) => Err(io::ErrorKind::Unsupported.into()),
         }

@@ -41,6 +41,17 @@ pub struct PoolStats {
     pub idle: u64,
 }
 
+impl PoolStats {
+    /// Adds another pool's.
+    pub fn add(&mut self, other: PoolStats) {
+        self.opened += other.opened;
+        self.failed += other.failed;
+        self.reused += other.reused;
+        self.open += other.open;
+        self.idle += other.idle;
+    }
+}
+
 /// What a pool's connections have in common: how they are made, and with whom. A request may go out on any of them.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct PoolKey {

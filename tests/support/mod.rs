@@ -8,6 +8,7 @@
 
 pub mod certificates;
 pub mod fault_proxy;
+pub mod fleet;
 pub mod frames;
 pub mod local;
 pub mod process;

@@ -12,8 +12,9 @@ mod opening;
 use super::accept::Accepted;
 use super::client_io::ClientIo;
 use crate::deadline::Wait;
-use crate::gateway::{Arrival, Context, Link, ReplyBody, causes};
+use crate::gateway::{Arrival, Context, Link, ReplyBody};
 use crate::http::forwarded::Proto;
+use crate::net::causes;
 use crate::net::{Peer, ProxyHeaderError, Socket};
 use crate::tls::{self, HandshakeError, Stream};
 use bytes::Bytes;
@@ -193,7 +194,7 @@ fn wait_reason(wait: Wait) -> &'static str {
         Wait::Linger => "linger_timeout",
         Wait::RequestBody => "body_timeout",
         Wait::Revoked => "revoked",
-        Wait::Idle | Wait::Connect | Wait::Response | Wait::Stream => "timeout",
+        Wait::Idle | Wait::Queue | Wait::Connect | Wait::Response | Wait::Stream => "timeout",
     }
 }
 
