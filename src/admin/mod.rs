@@ -97,7 +97,12 @@ impl Admin {
         self.socket.address()
     }
 
-    /// Stops listening.
+    /// What it listens on.
+    pub fn listening(&self) -> &Listening {
+        &self.socket
+    }
+
+    /// Accepts no more.
     pub fn stop(&self) {
         self.task.abort();
     }

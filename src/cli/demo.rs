@@ -5,7 +5,7 @@
 //! At SIGTERM or Ctrl-C all of it goes in the reverse order.
 
 use super::chain;
-use super::run::{self, RunError};
+use super::run::{self, Place, RunError};
 use crate::demo::{ChatApi, Folder, Talk};
 use crate::key::{Actor, ApiKey, Command, KeyName, NewKey, Origin, Reveal, ScopeName, ShownKey};
 use crate::keycache::Keys;
@@ -74,7 +74,7 @@ fn demo(args: &DemoArgs) -> Result<(), Box<dyn Error>> {
     };
     let upstream = ChatApi::start((Ipv4Addr::LOCALHOST, 0).into())?;
     let folder = Folder::make(args.listen, upstream.address(), talk)?;
-    let running = run::start(&folder.config())?;
+    let running = run::start(&folder.config(), Place::Own)?;
     let keys = running.keys();
     let ready = Ready {
         gateway: running.gateway().first().map(place).unwrap_or_default(),

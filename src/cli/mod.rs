@@ -4,10 +4,12 @@
 
 pub mod check;
 pub mod demo;
+mod handover;
 pub mod init;
 pub mod keys;
 mod logging;
 pub mod run;
+mod service;
 
 /// An error with all its causes, on one line: as the gateway's log has it.
 pub(crate) use crate::net::causes as chain;

@@ -1,32 +1,40 @@
 //! `keygate run`: the gateway, from its configuration to its drain.
 //!
 //! The order of a start: read everything; forbid dumps; open the store; load every key; put the policy in force; then, and
-//! only then, listen. Whatever fails on the way ends the start with nothing open.
+//! only then, listen. Whatever fails on the way ends the start with nothing open. A gateway that takes another's place asks
+//! for its sockets at that point and not before ([`super::handover`]): what fails until then leaves the other as it was.
+//!
+//! The order of an end: `/readyz` turns, and the service manager hears of it; everything is served as before for
+//! `drain_delay`, so that who watches can send clients elsewhere; then the server drains.
 
-use super::chain;
+use super::handover::{self, Handover, Predecessor, TakeOverError};
 use super::logging::Log;
+use super::{chain, service};
 use crate::admin::{Admin, State};
-use crate::config::{Live, Problems, Secrets, load};
+use crate::config::{Cold, ListenAddress, Live, Problems, Secrets, load};
 use crate::keycache::Keys;
-use crate::net::Address;
-use crate::server::{ListenError, Listening, Server, ServerError, harden};
+use crate::net::{Address, ListeningSocket};
+use crate::server::{Given, Handed, ListenError, Listening, Server, ServerError, Use, harden};
 use crate::store::{OpenMode, OpenOptions, StoreError, secret_from_env};
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
 /// Runs the gateway until SIGTERM or SIGINT; SIGHUP reloads.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Signals: SIGTERM and SIGINT drain and exit 0 (a second one cuts the drain short); SIGHUP looks at the files at once.
+Signals: SIGTERM and SIGINT drain and exit 0 (a second one cuts the drain short); SIGHUP looks at the files at once;
+SIGUSR2 starts the binary again, as it is on the disk now, with --take-over.
 
-Example:
-  keygate run --config gateway/keygate.toml")]
+Examples:
+  keygate run --config gateway/keygate.toml
+  keygate run --config gateway/keygate.toml --take-over   take the place of the gateway that runs, without a lost connection")]
 pub struct RunArgs {
     /// The main configuration file.
     #[arg(
@@ -36,11 +44,29 @@ pub struct RunArgs {
         default_value = "keygate.toml"
     )]
     config: PathBuf,
+    /// Take the listening sockets of the gateway that runs with `[server] handover`, which then drains; where none runs,
+    /// open them.
+    #[arg(long)]
+    take_over: bool,
+}
+
+/// Whose sockets a gateway begins with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Its own.
+    Own,
+    /// Those of the gateway that runs, if one does.
+    TakenOver,
 }
 
 /// Runs the command.
 pub fn run(args: RunArgs) -> ExitCode {
-    match start(&args.config) {
+    let place = if args.take_over {
+        Place::TakenOver
+    } else {
+        Place::Own
+    };
+    match start(&args.config, place) {
         Ok(running) => {
             running.wait_for_signal_and_drain();
             ExitCode::SUCCESS
@@ -66,6 +92,18 @@ pub enum RunError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Server(#[from] ServerError),
+    #[error(
+        "--take-over needs to know where the running gateway hands over: set `[server] handover`"
+    )]
+    NoHandover,
+    #[error("the sockets of the running gateway cannot be taken")]
+    TakeOver(#[source] TakeOverError),
+    #[error("the sockets that systemd passed cannot be used")]
+    Inherited(#[source] io::Error),
+    #[error("no successor can be waited for")]
+    HandoverListen(#[source] ListenError),
+    #[error("the handover socket cannot be used")]
+    Handover(#[source] io::Error),
     #[error("the admin listener cannot be opened")]
     AdminListen(#[source] ListenError),
     #[error("the admin listener cannot be used")]
@@ -78,10 +116,14 @@ impl RunError {
     /// 2 for a bad configuration, 1 for what fails at run time.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            RunError::Config(_) => ExitCode::from(2),
+            RunError::Config(_) | RunError::NoHandover => ExitCode::from(2),
             RunError::Harden(_)
             | RunError::Store(_)
             | RunError::Server(_)
+            | RunError::TakeOver(_)
+            | RunError::Inherited(_)
+            | RunError::HandoverListen(_)
+            | RunError::Handover(_)
             | RunError::AdminListen(_)
             | RunError::Admin(_)
             | RunError::Runtime(_) => ExitCode::from(1),
@@ -92,17 +134,27 @@ impl RunError {
 /// A gateway that serves.
 pub struct Running {
     runtime: Runtime,
-    state: Arc<State>,
-    admin: Option<Admin>,
-    signals: Signals,
+    config: PathBuf,
+    parts: Parts,
     log: Arc<Log>,
+}
+
+/// What runs on the control runtime.
+struct Parts {
+    state: Arc<State>,
+    admin: Option<Arc<Admin>>,
+    handover: Option<Handover>,
+    watchdog: Option<JoinHandle<()>>,
+    signals: Signals,
 }
 
 /// Starts a gateway; when this returns, it serves.
 ///
 /// # Errors
 /// The first thing that failed; nothing is open then.
-pub fn start(config: &Path) -> Result<Running, RunError> {
+pub fn start(config: &Path, place: Place) -> Result<Running, RunError> {
+    // Before there is a second thread.
+    let inherited = ListeningSocket::inherited().map_err(RunError::Inherited)?;
     let mut loaded = load(config, Secrets::Required).map_err(RunError::Config)?;
     for warning in loaded.warnings.drain(..) {
         eprintln!("{}", warning.render(io::stderr().is_terminal()));
@@ -120,13 +172,11 @@ pub fn start(config: &Path) -> Result<Running, RunError> {
         .enable_all()
         .build()
         .map_err(RunError::Runtime)?;
-    let started = runtime.block_on(serve(config, loaded, &log))?;
-    let (state, admin, signals) = started;
+    let parts = runtime.block_on(serve(config, loaded, place, inherited, &log))?;
     Ok(Running {
         runtime,
-        state,
-        admin,
-        signals,
+        config: config.to_owned(),
+        parts,
         log,
     })
 }
@@ -134,8 +184,10 @@ pub fn start(config: &Path) -> Result<Running, RunError> {
 async fn serve(
     config: &Path,
     loaded: crate::config::Loaded,
+    place: Place,
+    inherited: Vec<(String, ListeningSocket)>,
     log: &Arc<Log>,
-) -> Result<(Arc<State>, Option<Admin>, Signals), RunError> {
+) -> Result<Parts, RunError> {
     // Before anything takes time, so that a signal is never answered by the default, which is to die at once.
     let signals = Signals::new().map_err(RunError::Runtime)?;
     let cold = Arc::new(loaded.cold.clone());
@@ -154,7 +206,9 @@ async fn serve(
         "keys loaded"
     );
     let live = Live::start(config, loaded, &tokio::runtime::Handle::current());
-    let server = Arc::new(Server::start(&cold, &keys, &live)?);
+    let (predecessor, handed) = predecessor(&cold, place)?;
+    let mut given = Given::new(handed, inherited);
+    let server = Arc::new(Server::start(&cold, &keys, &live, &mut given)?);
     let dropped = log.dropped();
     let state = Arc::new(State {
         live: Arc::clone(&live),
@@ -167,10 +221,32 @@ async fn serve(
     let admin = match &cold.admin.listen {
         None => None,
         Some(address) => {
-            let socket = Listening::open(address).map_err(RunError::AdminListen)?;
-            Some(Admin::start(socket, Arc::clone(&state)).map_err(RunError::Admin)?)
+            let socket =
+                one(given.listening(Use::Admin, address)).map_err(RunError::AdminListen)?;
+            let admin = Admin::start(socket, Arc::clone(&state)).map_err(RunError::Admin)?;
+            Some(Arc::new(admin))
         }
     };
+    let handover = match &cold.handover {
+        None => None,
+        Some(address) => {
+            make_folder(address);
+            let socket =
+                one(given.listening(Use::Handover, address)).map_err(RunError::HandoverListen)?;
+            let (server, admin) = (Arc::clone(&state.server), admin.clone());
+            Some(Handover::start(socket, server, admin).map_err(RunError::Handover)?)
+        }
+    };
+    for name in given.unclaimed() {
+        tracing::warn!(name, "systemd passed a socket that no listener names");
+    }
+    let took_over = predecessor.as_ref().map(Predecessor::pid);
+    if let Some(predecessor) = predecessor {
+        // Bounded: it waits for an answer for seconds at most.
+        let told = tokio::task::spawn_blocking(|| predecessor.tell_ready(given.kept()));
+        let _ = told.await;
+    }
+    service::ready(took_over.is_some());
     follow_log_settings(&live, log);
     let snapshot = live.snapshot();
     let addresses: Vec<String> = state
@@ -182,12 +258,50 @@ async fn serve(
     tracing::info!(
         gateway = addresses.join(","),
         admin = admin.as_ref().map(|admin| admin.address().to_string()),
+        took_over,
         workers = state.server.workers(),
         routes = snapshot.hot.policy.routes().len(),
         generation = snapshot.generation,
         "ready"
     );
-    Ok((state, admin, signals))
+    Ok(Parts {
+        state,
+        admin,
+        handover,
+        watchdog: service::watchdog(),
+        signals,
+    })
+}
+
+/// The gateway whose place is taken, and its sockets.
+fn predecessor(cold: &Cold, place: Place) -> Result<(Option<Predecessor>, Vec<Handed>), RunError> {
+    let path = match (place, &cold.handover) {
+        (Place::Own, _) => return Ok((None, Vec::new())),
+        (Place::TakenOver, Some(ListenAddress::Unix { path, .. })) => path,
+        (Place::TakenOver, _) => return Err(RunError::NoHandover),
+    };
+    match handover::take(path).map_err(RunError::TakeOver)? {
+        Some((predecessor, handed)) => Ok((Some(predecessor), handed)),
+        None => {
+            tracing::info!(path = %path.display(), "no gateway runs whose place could be taken");
+            Ok((None, Vec::new()))
+        }
+    }
+}
+
+/// The first socket: several of one name are of use to the gateway only.
+fn one(sockets: Result<Vec<Listening>, ListenError>) -> Result<Listening, ListenError> {
+    sockets.map(|mut sockets| sockets.swap_remove(0))
+}
+
+/// Makes the folder of the handover socket; if that fails, listening there says why.
+fn make_folder(address: &ListenAddress) {
+    use std::os::unix::fs::DirBuilderExt;
+    if let ListenAddress::Unix { path, .. } = address
+        && let Some(folder) = path.parent()
+    {
+        let _ = std::fs::DirBuilder::new().mode(0o700).create(folder);
+    }
 }
 
 fn follow_log_settings(live: &Arc<Live>, log: &Arc<Log>) {
@@ -209,36 +323,72 @@ fn follow_log_settings(live: &Arc<Live>, log: &Arc<Log>) {
 impl Running {
     /// Where clients connect.
     pub fn gateway(&self) -> &[Address] {
-        self.state.server.addresses()
+        self.parts.state.server.addresses()
     }
 
     /// Where operators look.
     pub fn admin(&self) -> Option<&Address> {
-        self.admin.as_ref().map(Admin::address)
+        self.parts.admin.as_ref().map(|admin| admin.address())
     }
 
     /// The keys in force.
     pub fn keys(&self) -> &Keys {
-        &self.state.keys
+        &self.parts.state.keys
     }
 
-    /// Serves until SIGTERM or SIGINT, then drains. SIGHUP reloads.
+    /// Serves until SIGTERM or SIGINT, or until a successor does, then drains. SIGHUP reloads.
     pub fn wait_for_signal_and_drain(self) {
         let Running {
             runtime,
-            state,
-            admin,
-            mut signals,
+            config,
+            parts,
             log,
         } = self;
+        let Parts {
+            state,
+            admin,
+            mut handover,
+            watchdog,
+            mut signals,
+        } = parts;
+        let can_hand_over = handover.is_some();
         runtime.block_on(async {
-            signals.until_end(|| state.live.reload()).await;
+            let end = signals
+                .until_end(handover.as_mut(), |asked| match asked {
+                    Asked::Reload => reload(&state.live),
+                    Asked::Successor => start_successor(&config, can_hand_over),
+                })
+                .await;
             state.draining.store(true, Ordering::Relaxed);
-            let at_most = state.live.snapshot().hot.timeouts.drain;
-            tracing::info!(deadline_seconds = at_most.as_secs_f64(), "draining");
+            // A service that is another process now must not hear from this one that it stops.
+            match end {
+                End::Told => service::stopping(),
+                End::TakenOver(_) => {}
+            }
+            if let Some(watchdog) = watchdog {
+                watchdog.abort();
+            }
+            let timeouts = state.live.snapshot().hot.timeouts;
+            tracing::info!(
+                deadline_seconds = timeouts.drain.as_secs_f64(),
+                successor = match end {
+                    End::Told => None,
+                    End::TakenOver(pid) => Some(pid),
+                },
+                "draining"
+            );
+            let drained = async {
+                match end {
+                    End::Told => {
+                        tokio::time::sleep(timeouts.drain_delay).await;
+                        state.server.drain(timeouts.drain).await;
+                    }
+                    End::TakenOver(_) => state.server.leave(timeouts.drain).await,
+                }
+            };
             tokio::select! {
-                () = state.server.drain(at_most) => {}
-                () = signals.until_end(|| ()) => {
+                () = drained => {}
+                _ = signals.until_end(None, |_| ()) => {
                     tracing::warn!("second signal: connections are cut");
                     state.server.drain(std::time::Duration::ZERO).await;
                 }
@@ -246,14 +396,78 @@ impl Running {
             if let Some(admin) = &admin {
                 admin.stop();
             }
+            if let Some(handover) = &handover {
+                handover.stop();
+            }
             state.live.stop().await;
             state.keys.close().await;
             tracing::info!("stopped");
         });
+        drop(admin);
         drop(state);
         drop(runtime);
         drop(log);
     }
+}
+
+/// Looks at the files at once, and tells the service manager when that is done.
+fn reload(live: &Arc<Live>) {
+    let mut judged = live.judged();
+    service::reloading();
+    live.reload();
+    // Ends after a second at the latest: files that have not changed are not judged.
+    tokio::spawn(async move {
+        let _ = tokio::time::timeout(Duration::from_secs(1), judged.changed()).await;
+        service::ready(false);
+    });
+}
+
+/// Starts the binary again, which takes our place when it serves. Until then, and if it fails, all goes on.
+fn start_successor(config: &Path, can_hand_over: bool) {
+    if !can_hand_over {
+        return tracing::warn!("SIGUSR2 needs `[server] handover`; nothing was started");
+    }
+    let Some(binary) = std::env::args_os().next() else {
+        return tracing::warn!("SIGUSR2: it is not known how this process was started");
+    };
+    let started = std::process::Command::new(binary)
+        .args(["run", "--take-over", "--config"])
+        .arg(config)
+        .stdin(std::process::Stdio::null())
+        // Those were for this process.
+        .env_remove("LISTEN_PID")
+        .env_remove("LISTEN_FDS")
+        .env_remove("LISTEN_FDNAMES")
+        .env_remove("WATCHDOG_PID")
+        .spawn();
+    match started {
+        Ok(mut child) => {
+            tracing::info!(pid = child.id(), "a successor was started");
+            // A thread of its own: the runtime would wait for it at the end, and the successor is to outlive us.
+            std::thread::spawn(move || {
+                if let Ok(status) = child.wait() {
+                    tracing::warn!(%status, "the successor has ended");
+                }
+            });
+        }
+        Err(error) => tracing::warn!(%error, "no successor can be started"),
+    }
+}
+
+/// Why a gateway ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    /// It was told to.
+    Told,
+    /// This process serves in its place.
+    TakenOver(u32),
+}
+
+/// What a running gateway can be asked by a signal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asked {
+    Reload,
+    Successor,
 }
 
 /// The signals that concern a running gateway.
@@ -261,6 +475,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    successor: Signal,
 }
 
 impl Signals {
@@ -269,16 +484,26 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            successor: signal(SignalKind::user_defined2())?,
         })
     }
 
-    /// Waits for SIGTERM or SIGINT; does `reload` at each SIGHUP before.
-    async fn until_end(&mut self, reload: impl Fn()) {
+    /// Waits for SIGTERM or SIGINT, or for a successor; does what is asked before.
+    async fn until_end(&mut self, handover: Option<&mut Handover>, act: impl Fn(Asked)) -> End {
+        let taken = async {
+            match handover {
+                Some(handover) => handover.taken().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(taken);
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => reload(),
+                _ = self.terminate.recv() => return End::Told,
+                _ = self.interrupt.recv() => return End::Told,
+                pid = &mut taken => return End::TakenOver(pid),
+                _ = self.hang_up.recv() => act(Asked::Reload),
+                _ = self.successor.recv() => act(Asked::Successor),
             }
         }
     }

@@ -22,6 +22,7 @@ pub(super) struct Listeners<'a> {
     pub(super) trusted_proxies: TrustedProxies,
     pub(super) forwarded: SpokenBy,
     pub(super) underscores: Underscores,
+    pub(super) handover: Option<ListenAddress>,
     pub(super) admin: AdminSettings,
     /// Where the file of hosts is named. It is hot, and so is its name.
     pub(super) hosts: Option<Item<'a>>,
@@ -47,6 +48,7 @@ pub(super) fn listeners<'a>(
     let mut forwarded = None;
     let mut underscores = None;
     let mut hosts = None;
+    let mut handover = None;
     let mut listened = None;
     let (mut speaks_tls, mut tls) = (false, None);
     if let Some(mut table) = table(root, "server", desk) {
@@ -105,6 +107,12 @@ pub(super) fn listeners<'a>(
                 &[("refuse", Underscores::Refuse), ("drop", Underscores::Drop)],
             )
         });
+        if let Some(field) = table.field("handover") {
+            handover = handover_of(&field, folder, desk);
+            if let Some(address) = &handover {
+                taken.claim(address, field.place(), desk);
+            }
+        }
         hosts = table.field("hosts");
         table.finish(desk);
     }
@@ -144,9 +152,21 @@ pub(super) fn listeners<'a>(
         trusted_proxies,
         forwarded: forwarded.unwrap_or_default(),
         underscores: underscores.unwrap_or_default(),
+        handover,
         admin: AdminSettings { listen: admin },
         hosts,
     }
+}
+
+/// The path of the socket that a successor asks at; empty for none.
+fn handover_of(field: &Item<'_>, folder: &Path, desk: &mut Desk) -> Option<ListenAddress> {
+    const PATH: &str = "the path of a socket, or \"\" for none";
+    let text = field.text(desk, PATH)?;
+    if text.is_empty() {
+        return None;
+    }
+    let path = text.strip_prefix("unix:").unwrap_or(text).to_owned();
+    address(field, Written::Unix(path), None, folder, desk)
 }
 
 /// What is written of one listener.
@@ -160,7 +180,7 @@ struct Entry<'a> {
 
 /// An address alone, or a table with one.
 fn entry<'a>(item: &Item<'a>, folder: &Path, desk: &mut Desk) -> Option<Entry<'a>> {
-    const ADDRESS: &str = "an address and a port, or \"unix:PATH\"";
+    const ADDRESS: &str = "an address and a port, or \"unix:PATH\", or \"systemd:NAME\"";
     if !item.is_table() {
         let written = item.parse(desk, ADDRESS, value::listen)?;
         return Some(Entry {
@@ -212,6 +232,18 @@ fn address(
             }
             Some(ListenAddress::Tcp(address))
         }
+        Written::Systemd(name) => {
+            if let Some(mode) = mode {
+                mode.wrong(
+                    desk,
+                    format!(
+                        "`{}` is systemd's to set: `SocketMode=` of the socket unit",
+                        mode.name
+                    ),
+                );
+            }
+            Some(ListenAddress::Systemd(name.into()))
+        }
         Written::Unix(path) => {
             let path = absolute(folder, &path);
             if path.as_os_str().len() > LONGEST_PATH {
@@ -236,7 +268,7 @@ fn address(
 }
 
 fn listener(entry: Entry<'_>, has_certificates: bool, desk: &mut Desk) -> Listener {
-    let by_default = has_certificates && matches!(entry.address, ListenAddress::Tcp(_));
+    let by_default = has_certificates && !matches!(entry.address, ListenAddress::Unix { .. });
     let asked = entry.tls.and_then(|field| {
         let asked = field.boolean(desk)?;
         if asked && !has_certificates {
@@ -285,7 +317,7 @@ fn judge_relays(field: &Item<'_>, listen: &[Listener], trusted: &TrustedProxies,
                     ),
                 );
             }
-            ListenAddress::Tcp(_) | ListenAddress::Unix { .. } => {}
+            ListenAddress::Tcp(_) | ListenAddress::Unix { .. } | ListenAddress::Systemd(_) => {}
         }
     }
 }

@@ -382,6 +382,7 @@ fn differences(now: &Cold, new: &Cold) -> Vec<String> {
         trusted_proxies,
         forwarded,
         underscores,
+        handover,
         admin,
         keys,
     } = now;
@@ -395,6 +396,7 @@ fn differences(now: &Cold, new: &Cold) -> Vec<String> {
         ),
         ("server.forwarded", *forwarded != new.forwarded),
         ("server.underscores", *underscores != new.underscores),
+        ("server.handover", *handover != new.handover),
         ("admin.listen", admin.listen != new.admin.listen),
         ("keys.header", keys.header != new.keys.header),
         ("keys.store", keys.store != new.keys.store),

@@ -387,6 +387,7 @@ impl Reader<'_> {
                 trusted_proxies: listeners.trusted_proxies,
                 forwarded: listeners.forwarded,
                 underscores: listeners.underscores,
+                handover: listeners.handover,
                 admin: listeners.admin,
                 keys: keys.settings,
             },

@@ -256,6 +256,7 @@ pub(super) fn timeouts(root: &mut Table<'_>, desk: &mut Desk) -> Timeouts {
         response: seconds(60),
         idle: seconds(75),
         stream: seconds(300),
+        drain_delay: Duration::ZERO,
         drain: seconds(30),
     };
     let Some(mut table) = table(root, "timeouts", desk) else {
@@ -273,6 +274,15 @@ pub(super) fn timeouts(root: &mut Table<'_>, desk: &mut Desk) -> Timeouts {
         if let Some(time) = time(&mut table, name, desk) {
             *place = time;
         }
+    }
+    // The one that may be nothing.
+    if let Some(delay) = table.field("drain_delay").and_then(|field| {
+        field.parse(desk, "a duration such as \"5s\"", |text| match text {
+            "0s" => Ok(Duration::ZERO),
+            text => value::duration(text),
+        })
+    }) {
+        t.drain_delay = delay;
     }
     table.finish(desk);
     t

@@ -37,6 +37,8 @@ pub struct Cold {
     pub forwarded: SpokenBy,
     /// What happens to header names with an underscore.
     pub underscores: Underscores,
+    /// Where a successor asks for the listening sockets: a Unix socket. `None`: nowhere.
+    pub handover: Option<ListenAddress>,
     /// `[admin]`.
     pub admin: AdminSettings,
     /// `[keys]`, but `reveal`.
@@ -60,6 +62,8 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
     /// A socket in a file, made absolute against the folder of the main configuration file, with its permissions.
     Unix { path: PathBuf, mode: u32 },
+    /// The sockets that systemd passes by this name (`FileDescriptorName=` of a socket unit).
+    Systemd(Box<str>),
 }
 
 impl ListenAddress {
@@ -68,7 +72,10 @@ impl ListenAddress {
         match (self, other) {
             (ListenAddress::Tcp(a), ListenAddress::Tcp(b)) => a == b && a.port() != 0,
             (ListenAddress::Unix { path: a, .. }, ListenAddress::Unix { path: b, .. }) => a == b,
-            (ListenAddress::Tcp(_) | ListenAddress::Unix { .. }, _) => false,
+            (ListenAddress::Systemd(a), ListenAddress::Systemd(b)) => a == b,
+            (ListenAddress::Tcp(_) | ListenAddress::Unix { .. } | ListenAddress::Systemd(_), _) => {
+                false
+            }
         }
     }
 }
@@ -79,6 +86,7 @@ impl std::fmt::Display for ListenAddress {
         match self {
             ListenAddress::Tcp(address) => address.fmt(f),
             ListenAddress::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+            ListenAddress::Systemd(name) => write!(f, "systemd:{name}"),
         }
     }
 }
@@ -282,6 +290,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// An open stream without a byte.
     pub stream: Duration,
+    /// How long everything is served as before after `/readyz` has turned, when keygate is told to stop. It may be nothing.
+    pub drain_delay: Duration,
     /// What a drain waits for.
     pub drain: Duration,
 }

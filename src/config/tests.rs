@@ -101,7 +101,7 @@ fn values_of_the_process() {
         (
             "[server]\nlisten = [\"8080\", \"unix:\", \"unix:@x\"]",
             &[
-                "2:11: `server.listen`: expected an address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\", or \"unix:PATH\"",
+                "2:11: `server.listen`: expected an address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\", or \"unix:PATH\", or \"systemd:NAME\"",
                 "2:19: `server.listen`: expected a path after \"unix:\"",
                 "2:28: `server.listen`: a socket without a file has no permissions: expected a path after \"unix:\"",
             ],

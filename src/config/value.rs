@@ -133,6 +133,8 @@ pub(super) enum Written {
     Tcp(SocketAddr),
     /// A path, relative or not.
     Unix(String),
+    /// The name of sockets that systemd passes.
+    Systemd(String),
 }
 
 /// `127.0.0.1:8080`, `[::1]:0`, `unix:run/keygate.sock`.
@@ -149,10 +151,22 @@ pub(super) fn listen(text: &str) -> Result<Written, Unreadable> {
             path => Ok(Written::Unix(path.to_owned())),
         };
     }
+    if let Some(name) = text.strip_prefix("systemd:") {
+        // What systemd lets be a name.
+        let is_name = (1..=255).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_graphic() && b != b':');
+        return if is_name {
+            Ok(Written::Systemd(name.to_owned()))
+        } else {
+            unreadable(
+                "expected the name of a socket after \"systemd:\", as `FileDescriptorName=` has it",
+            )
+        };
+    }
     match text.parse::<SocketAddr>() {
         Ok(address) => Ok(Written::Tcp(address)),
         Err(_) => unreadable(
-            "expected an address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\", or \"unix:PATH\"",
+            "expected an address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\", or \"unix:PATH\", or \"systemd:NAME\"",
         ),
     }
 }
@@ -608,6 +622,9 @@ mod tests {
             ("unix:/x", true),
             ("unix:run/keygate.sock", true),
             ("unix:", false),
+            ("systemd:http", true),
+            ("systemd:", false),
+            ("systemd:a:b", false),
             ("unix:@abstract", false),
             ("unix:run/", false),
         ] {

@@ -106,6 +106,11 @@ impl Finish {
         if let Some(standing) = self.observation.standing() {
             standing.write(response.headers_mut());
         }
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if self.observation.link().ends_with_answer() && !switches {
+            let headers = response.headers_mut();
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         response
             .headers_mut()
             .insert(REQUEST_ID, self.observation.id().header().clone());

@@ -36,6 +36,8 @@ pub struct Context {
     snapshots: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     generation: RefCell<Rc<Generation>>,
     flood_warned: Cell<Option<Instant>>,
+    /// Clients are to go elsewhere.
+    leaving: Cell<bool>,
     /// Exchanges that last.
     pub(super) watch: Watch,
 }
@@ -69,6 +71,7 @@ impl Context {
             snapshots: RefCell::new(snapshots),
             generation: RefCell::new(generation),
             flood_warned: Cell::new(None),
+            leaving: Cell::new(false),
             watch: Watch::default(),
         }
     }
@@ -123,6 +126,11 @@ impl Context {
                 "failed authentications over the limit, answered 429; see keygate_requests_total{{outcome=\"too_many_failures\"}}"
             );
         }
+    }
+
+    /// From now on each answer over HTTP/1 says that the connection ends with it.
+    pub fn leave(&self) {
+        self.leaving.set(true);
     }
 
     /// Counts a connection that was ended, by reason.
@@ -266,6 +274,11 @@ impl Link {
     /// The version of HTTP that the request in hand came over.
     pub(super) fn version(&self) -> Version {
         self.version.get()
+    }
+
+    /// Whether the answer in hand must say that the connection ends with it. Over HTTP/2 the connection says so itself.
+    pub(super) fn ends_with_answer(&self) -> bool {
+        self.context.leaving.get() && !self.is_http2()
     }
 
     /// Whether the request in hand came over HTTP/2.

@@ -4,7 +4,7 @@ use super::{Peer, StdSocket};
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::task::{Context, Poll, Waker};
@@ -88,6 +88,59 @@ impl ListeningSocket {
         chmod(path, Mode::from_raw_mode(mode))?;
         socket.listen(BACKLOG)?;
         Ok(ListeningSocket::Unix(socket.into()))
+    }
+
+    /// A socket that came from another process, if it is one that listens.
+    ///
+    /// # Errors
+    /// As the system says; [`io::ErrorKind::InvalidInput`] when it does not listen, or is of another kind.
+    pub fn received(socket: OwnedFd) -> io::Result<Self> {
+        use rustix::net::AddressFamily;
+        use rustix::net::sockopt::{socket_acceptconn, socket_domain};
+        let wrong = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
+        if !socket_acceptconn(&socket)? {
+            return Err(wrong("the socket does not listen"));
+        }
+        let socket = match socket_domain(&socket)? {
+            AddressFamily::INET | AddressFamily::INET6 => {
+                let socket = TcpListener::from(socket);
+                socket.set_nonblocking(true)?;
+                ListeningSocket::Tcp(socket)
+            }
+            AddressFamily::UNIX => {
+                let socket = UnixListener::from(socket);
+                socket.set_nonblocking(true)?;
+                ListeningSocket::Unix(socket)
+            }
+            _ => return Err(wrong("the socket is of a kind that is not served")),
+        };
+        Ok(socket)
+    }
+
+    /// The listening sockets that a service manager passed (sd_listen_fds(3)), each with its name; the first call has
+    /// them. Must come before this process has a second thread: it takes them out of the environment.
+    ///
+    /// # Errors
+    /// When what was passed is not a socket that listens.
+    pub fn inherited() -> io::Result<Vec<(String, Self)>> {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':');
+        let mut passed = listenfd::ListenFd::from_env();
+        (0..passed.len())
+            .map(|at| {
+                // systemd's own word for a socket without a name.
+                let name = names.next().filter(|name| !name.is_empty());
+                let name = name.unwrap_or("unknown").to_owned();
+                let socket = match passed.take_tcp_listener(at) {
+                    Ok(Some(socket)) => OwnedFd::from(socket),
+                    Ok(None) | Err(_) => match passed.take_unix_listener(at)? {
+                        Some(socket) => OwnedFd::from(socket),
+                        None => return Err(io::ErrorKind::InvalidInput.into()),
+                    },
+                };
+                Ok((name, Self::received(socket)?))
+            })
+            .collect()
     }
 
     /// Where it listens; a port that was 0 is filled in.

@@ -23,9 +23,18 @@ pub(super) struct Accepted {
     pub(super) listener: Arc<Listener>,
 }
 
+/// What becomes of connections that wait to be accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Queue {
+    /// They are accepted: closed with them in it, the socket would reset them.
+    Take,
+    /// Another process has the socket, too.
+    Leave,
+}
+
 /// The task that accepts from one socket.
 pub(super) struct Accepting {
-    stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<Queue>,
     task: JoinHandle<()>,
 }
 
@@ -47,10 +56,10 @@ impl Accepting {
         let task = tokio::spawn(async move {
             // Told once when it begins: it may last, and a line for each attempt would bury all others.
             let mut resting = false;
-            loop {
+            let queue = loop {
                 let accepted = tokio::select! {
                     accepted = acceptor.accept() => accepted,
-                    _ = &mut stopped => break,
+                    queue = &mut stopped => break queue.unwrap_or(Queue::Take),
                 };
                 match accepted {
                     Ok((socket, peer)) => {
@@ -69,9 +78,10 @@ impl Accepting {
                         }
                     }
                 }
-            }
-            // Closed with connections waiting in it, the socket would reset them.
-            while let Some((socket, peer)) = acceptor.accept_waiting() {
+            };
+            while queue == Queue::Take
+                && let Some((socket, peer)) = acceptor.accept_waiting()
+            {
                 desk.hand_on(socket, peer).await;
             }
         });
@@ -79,8 +89,8 @@ impl Accepting {
     }
 
     /// Ends it; every connection that it accepted is with a worker then.
-    pub(super) async fn stop(self) {
-        let _ = self.stop.send(());
+    pub(super) async fn stop(self, queue: Queue) {
+        let _ = self.stop.send(queue);
         let _ = self.task.await;
     }
 }

@@ -16,14 +16,14 @@ pub mod harden;
 mod listen;
 mod worker;
 
-pub use listen::{ListenError, Listening};
+pub use listen::{Given, Handed, ListenError, Listening, Use};
 
 use crate::config::{Cold, Live};
 use crate::gateway::{Report, Shared};
 use crate::keycache::Keys;
 use crate::net::{Acceptor, Address};
 use crate::upstream::Fleet;
-use accept::Accepting;
+use accept::{Accepting, Queue};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,16 +66,23 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the listeners and starts the workers. Must be called on the control runtime, where the accepting tasks run.
+    /// Opens the listeners that were not given, and starts the workers. Must be called on the control runtime, where the accepting tasks run.
     ///
     /// # Errors
     /// When an address cannot be listened on, or a thread cannot be started.
-    pub fn start(cold: &Arc<Cold>, keys: &Keys, live: &Arc<Live>) -> Result<Self, ServerError> {
-        let sockets = cold
-            .listen
-            .iter()
-            .map(|listener| Listening::open(&listener.address))
-            .collect::<Result<Vec<_>, _>>()?;
+    pub fn start(
+        cold: &Arc<Cold>,
+        keys: &Keys,
+        live: &Arc<Live>,
+        given: &mut Given,
+    ) -> Result<Self, ServerError> {
+        let mut sockets = Vec::new();
+        for listener in &cold.listen {
+            let listener = Arc::new(listener.clone());
+            for socket in given.listening(Use::Gateway, &listener.address)? {
+                sockets.push((socket, Arc::clone(&listener)));
+            }
+        }
         let shared = Arc::new(Shared::new(
             Instant::now(),
             Fleet::start(tokio::runtime::Handle::current()),
@@ -90,11 +97,11 @@ impl Server {
         let counters = Arc::new(AcceptCounters::default());
         let mut addresses = Vec::new();
         let mut open = Vec::new();
-        for (socket, listener) in sockets.into_iter().zip(&cold.listen) {
+        for (socket, listener) in sockets {
             let acceptor = socket.socket().and_then(Acceptor::new);
             let accepting = Accepting::start(
                 acceptor.map_err(ServerError::Accept)?,
-                Arc::new(listener.clone()),
+                listener,
                 &workers,
                 live.shared(),
                 &counters,
@@ -153,31 +160,64 @@ impl Server {
         sum
     }
 
+    /// The listening sockets, for a successor.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn to_hand(&self) -> io::Result<Vec<Handed>> {
+        let open = self.open.lock();
+        let open = open.unwrap_or_else(std::sync::PoisonError::into_inner);
+        open.iter().map(|(socket, _)| socket.to_hand()).collect()
+    }
+
+    /// Accepts no more, since a successor does by the sockets that it kept.
+    pub async fn hand_over(&self, kept: &[String]) {
+        for (socket, accepting) in self.take_open() {
+            let queue = if socket.let_go(kept) {
+                Queue::Leave
+            } else {
+                Queue::Take
+            };
+            accepting.stop(queue).await;
+        }
+    }
+
+    fn take_open(&self) -> Vec<(Listening, Accepting)> {
+        let open = self.open.lock();
+        std::mem::take(&mut *open.unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Ends a server whose place another has: idle connections have half of the time to send one more request, which is
+    /// answered with `Connection: close`. Then it drains for the other half.
+    pub async fn leave(&self, at_most: Duration) {
+        for worker in self.workers.iter() {
+            worker.leave().await;
+        }
+        let _ = tokio::time::timeout(at_most / 2, self.empty()).await;
+        self.drain(at_most / 2).await;
+    }
+
+    /// Waits until no connection is left.
+    async fn empty(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if self.workers.iter().all(|worker| worker.open() == 0) {
+                return;
+            }
+            ended.await;
+        }
+    }
+
     /// Ends the server: stops accepting at once, lets requests in flight finish for at most this long, then cuts.
     pub async fn drain(&self, at_most: Duration) {
-        let open = std::mem::take(
-            &mut *self
-                .open
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        );
-        for (socket, accepting) in open {
-            accepting.stop().await;
+        for (socket, accepting) in self.take_open() {
+            accepting.stop(Queue::Take).await;
             drop(socket);
         }
         for worker in self.workers.iter() {
             worker.drain().await;
         }
-        let empty = async {
-            loop {
-                let ended = self.ended.notified();
-                if self.workers.iter().all(|worker| worker.open() == 0) {
-                    return;
-                }
-                ended.await;
-            }
-        };
-        if tokio::time::timeout(at_most, empty).await.is_err() {
+        if tokio::time::timeout(at_most, self.empty()).await.is_err() {
             let left: usize = self.connections().iter().sum();
             tracing::warn!(
                 connections = left,

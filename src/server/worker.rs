@@ -22,6 +22,7 @@ const QUEUE: usize = 1024;
 enum Message {
     Connection(Accepted),
     Report(oneshot::Sender<Report>),
+    Leave,
     Drain,
     Stop,
 }
@@ -97,6 +98,11 @@ impl Worker {
         let (answer, answered) = oneshot::channel();
         self.messages.send(Message::Report(answer)).await.ok()?;
         answered.await.ok()
+    }
+
+    /// Asks it to send its clients elsewhere, each with its next answer.
+    pub(super) async fn leave(&self) {
+        let _ = self.messages.send(Message::Leave).await;
     }
 
     /// Asks it to end its connections as soon as they can be ended.
@@ -194,7 +200,13 @@ impl Seat {
                     let open = self.open.load(Ordering::Relaxed);
                     let _ = answer.send(context.report(open as u64));
                 }
+                Message::Leave => {
+                    context.leave();
+                    drain.leave();
+                    context.sweeper().wake_all();
+                }
                 Message::Drain => {
+                    context.leave();
                     drain.begin();
                     context.sweeper().wake_all();
                 }

@@ -152,9 +152,13 @@ impl Gateway {
 
     /// The gateway that this command becomes.
     pub fn of(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Self::with_streams(command)
+    }
+
+    /// The same, with the command's own standard input and output.
+    pub fn with_streams(mut command: Command) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("keygate starts");

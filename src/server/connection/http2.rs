@@ -68,7 +68,7 @@ where
     poll_fn(|cx| {
         let deadline = link.deadline();
         link.wake_by(cx.waker());
-        let mut tell = drain.has_begun();
+        let mut tell = drain.is_leaving();
         match deadline.fired() {
             Some(Wait::Idle) => {
                 tell = true;

@@ -29,15 +29,35 @@ use tower::Service;
 
 /// Whether this worker is draining.
 #[derive(Clone, Default)]
-pub(super) struct Drain(Rc<Cell<bool>>);
+pub(super) struct Drain(Rc<Cell<Stage>>);
+
+/// How far a drain is.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Stage {
+    #[default]
+    Serving,
+    /// Another process has our place: connections end with their next answer, and HTTP/2 is told to go, at which nothing
+    /// is lost. An idle HTTP/1.1 connection is left alone: closed, it could meet a request that is on its way.
+    Leaving,
+    /// Everything ends as soon as it can.
+    Ending,
+}
 
 impl Drain {
+    pub(super) fn leave(&self) {
+        self.0.set(Stage::Leaving);
+    }
+
     pub(super) fn begin(&self) {
-        self.0.set(true);
+        self.0.set(Stage::Ending);
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.0.get() != Stage::Serving
     }
 
     fn has_begun(&self) -> bool {
-        self.0.get()
+        self.0.get() == Stage::Ending
     }
 }
 
