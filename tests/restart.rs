@@ -188,6 +188,168 @@ fn restarts_under_load_refuse_no_connection_and_fail_no_request() {
     eprintln!("{served} requests over 4 restarts, none failed");
 }
 
+/// Asks over HTTP/2 without a pause, several streams at once, on a new connection whenever one is told to go.
+async fn http2_client(address: SocketAddr, stop: Arc<AtomicBool>, served: Arc<AtomicUsize>) {
+    use http_body_util::{BodyExt, Empty};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    while !stop.load(Ordering::Relaxed) {
+        let socket = tokio::net::TcpStream::connect(address).await;
+        let socket = TokioIo::new(socket.expect("connect"));
+        let (sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), socket)
+                .await
+                .expect("a handshake");
+        let connection = tokio::spawn(connection);
+        let streams = (0..4).map(|_| {
+            let (mut sender, stop, served) =
+                (sender.clone(), Arc::clone(&stop), Arc::clone(&served));
+            tokio::spawn(async move {
+                // Not ready any more: it was told to go, and nothing was sent.
+                while !stop.load(Ordering::Relaxed) && sender.ready().await.is_ok() {
+                    let request = http::Request::get(format!("http://{address}/open/x"));
+                    let request = request
+                        .body(Empty::<bytes::Bytes>::new())
+                        .expect("a request");
+                    let answer = match sender.try_send_request(request).await {
+                        Ok(answer) => answer,
+                        Err(mut error) => {
+                            // Never sent, as hyper says for sure: it comes again on the next connection.
+                            if error.take_message().is_some() {
+                                return;
+                            }
+                            panic!("{:?}", error.into_error());
+                        }
+                    };
+                    assert_eq!(answer.status(), 200);
+                    answer.into_body().collect().await.expect("a whole body");
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        });
+        for stream in streams.collect::<Vec<_>>() {
+            stream.await.expect("every request is answered");
+        }
+        drop(sender);
+        let _ = connection.await;
+    }
+}
+
+#[test]
+fn restarts_fail_no_request_over_http2() {
+    let upstream = Upstream::echo();
+    let folder = folder(&upstream, LISTEN, "");
+    let mut running = folder.start();
+    let address = running.address;
+    let (stop, served) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&served));
+    let clients = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let start = || {
+                let (stop, served) = (Arc::clone(&stopped), Arc::clone(&counted));
+                tokio::spawn(http2_client(address, stop, served))
+            };
+            for client in [start(), start(), start()] {
+                client.await.expect("no request fails");
+            }
+        });
+    });
+    let go_on = || {
+        let wanted = served.load(Ordering::Relaxed) + 300;
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while served.load(Ordering::Relaxed) < wanted {
+            assert!(!clients.is_finished(), "a request failed");
+            assert!(
+                std::time::Instant::now() < deadline,
+                "the load stands still"
+            );
+            thread::yield_now();
+        }
+    };
+    go_on();
+    for _ in 0..3 {
+        let next = Gateway::of(successor(&folder));
+        assert_eq!(running.wait().code(), Some(0), "{}", running.log());
+        assert!(!running.log().contains("drain deadline reached"));
+        running = next;
+        go_on();
+    }
+    stop.store(true, Ordering::Relaxed);
+    clients.join().expect("no request fails");
+    eprintln!(
+        "{} requests over HTTP/2 over 3 restarts, none failed",
+        served.load(Ordering::Relaxed)
+    );
+}
+
+/// An upstream that agrees to WebSocket and sends back whatever comes.
+fn echoing_sockets() -> Upstream {
+    Upstream::start(|_, stream| {
+        let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+        let _ = stream.write_all(head.as_bytes());
+        let mut bytes = [0; 1024];
+        while let Ok(read @ 1..) = stream.read(&mut bytes) {
+            let _ = stream.write_all(&bytes[..read]);
+        }
+        false
+    })
+}
+
+/// Opens a WebSocket.
+fn socket(gateway: &Gateway) -> TcpStream {
+    let mut stream = TcpStream::connect(gateway.address).expect("connect");
+    stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    let head = "GET /open/ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("send");
+    let mut answer = Vec::new();
+    let mut byte = [0];
+    while !answer.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).expect("an answer");
+        answer.push(byte[0]);
+    }
+    let answer = String::from_utf8(answer).expect("a head of text");
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    stream
+}
+
+/// Sends a frame and reads it back.
+fn echo(stream: &mut TcpStream, text: &str) {
+    let mut frame = vec![
+        0x81,
+        0x80 | u8::try_from(text.len()).expect("a short text"),
+        0,
+        0,
+        0,
+        0,
+    ];
+    frame.extend(text.bytes());
+    stream.write_all(&frame).expect("send");
+    let mut back = vec![0; frame.len()];
+    stream.read_exact(&mut back).expect("the frame comes back");
+    assert_eq!(back, frame);
+}
+
+#[test]
+fn websockets_go_on_in_the_old_process_up_to_its_deadline_and_new_ones_open_in_the_new() {
+    let upstream = echoing_sockets();
+    let folder = folder(&upstream, LISTEN, "[timeouts]\ndrain = \"4s\"");
+    let mut old = folder.start();
+    let mut before = socket(&old);
+    echo(&mut before, "before");
+    let new = Gateway::of(successor(&folder));
+    echo(&mut before, "during");
+    let mut after = socket(&new);
+    echo(&mut after, "new");
+    echo(&mut before, "still");
+    assert_eq!(old.wait().code(), Some(0));
+    let mut rest = Vec::new();
+    let _ = before.read_to_end(&mut rest);
+    echo(&mut after, "after");
+}
+
 #[test]
 fn an_idle_connection_has_one_more_answer_which_says_that_it_ends() {
     let upstream = Upstream::echo();
