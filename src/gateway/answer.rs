@@ -173,8 +173,8 @@ impl Finish {
             return;
         }
         let general = self.generation.snapshot.hot.cors.as_ref();
-        let route = self.observation.route();
-        let cors = match route.as_ref().map(|route| &route.settings.cors) {
+        let remnant = self.observation.remnant();
+        let cors = match remnant.route.as_ref().map(|route| &route.settings.cors) {
             Some(RouteCors::Own(own)) => Some(own),
             Some(RouteCors::Off) => None,
             Some(RouteCors::General) | None => {

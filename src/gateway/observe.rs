@@ -212,7 +212,7 @@ impl Observation {
         self.bytes.set(self.bytes.get() + bytes);
     }
 
-    fn remnant(&self) -> Rc<Remnant> {
+    pub(super) fn remnant(&self) -> Rc<Remnant> {
         match &*self.held.borrow() {
             Held::Whole(generation) => Rc::clone(generation.remnant(self.route.get())),
             Held::Remnant(remnant) => Rc::clone(remnant),
