@@ -6,7 +6,8 @@
 //! A connection is ready when the server's first SETTINGS have come: from then on its limit on streams is known, and no
 //! request is sent that it would have to refuse. Once it said GOAWAY, or failed, it is *retired*: it takes no new stream,
 //! those that it has go on. One on which nothing is heard while streams are open is asked with a PING, and is over when
-//! that is not answered.
+//! that is not answered. One on which a stream was given up after nothing was heard for a while is *doubted*: it is asked
+//! at once, and takes no new stream until it has answered.
 
 use super::connect::ConnectError;
 use super::io::{Probe, UpstreamIo};
@@ -49,6 +50,9 @@ const ASK_AFTER: u32 = 15;
 /// One on which nothing was heard for this many seconds is dead.
 const DEAD_AFTER: u32 = 30;
 
+/// A stream that ends after so many milliseconds in which nothing was heard casts doubt on its connection.
+const DOUBT_AFTER: u64 = 200;
+
 /// What a server cannot allow: stands for "its first SETTINGS have not come yet".
 const UNSETTLED: usize = usize::MAX - 1;
 
@@ -76,6 +80,10 @@ struct Shared {
     retired: Cell<bool>,
     /// A PING is to be sent.
     ask: Cell<bool>,
+    /// It takes no new stream until a PING is answered.
+    doubted: Cell<bool>,
+    /// When something was heard last, in the sweeper's milliseconds.
+    heard_at: Cell<u64>,
     failure: Cell<Option<h2::Error>>,
     waiting: Cell<Option<Waker>>,
     driver: Cell<Option<Waker>>,
@@ -108,7 +116,12 @@ impl Connection {
             .await
             .map_err(ConnectError::Http2)?;
         let shared = Rc::new(Shared::default());
-        let task = tokio::task::spawn_local(drive(connection, sender.clone(), Rc::clone(&shared)));
+        let task = tokio::task::spawn_local(drive(
+            connection,
+            sender.clone(),
+            Rc::clone(&shared),
+            (probe.clone(), sweeper.clone()),
+        ));
         let connection = Connection {
             sender,
             driver: task.abort_handle(),
@@ -141,7 +154,9 @@ impl Connection {
     /// Whether it takes another stream.
     pub(super) fn has_room(&self) -> bool {
         let theirs = self.sender.current_max_send_streams();
-        !self.is_retired() && self.streams.get() < theirs.min(self.limit.get())
+        !self.is_retired()
+            && !self.shared.doubted.get()
+            && self.streams.get() < theirs.min(self.limit.get())
     }
 
     pub(super) fn is_retired(&self) -> bool {
@@ -165,17 +180,15 @@ impl Connection {
     /// To be called about once a second: asks a silent connection whether it is alive, and ends a dead one.
     pub(super) fn listen(&self) {
         let heard = self.probe.heard();
-        if self.is_idle() || heard != self.heard.replace(heard) {
+        let waits = !self.is_idle() || self.shared.doubted.get();
+        if heard != self.heard.replace(heard) || !waits {
             self.silent_seconds.set(0);
             return;
         }
         let seconds = self.silent_seconds.get() + 1;
         self.silent_seconds.set(seconds);
         if seconds == ASK_AFTER {
-            self.shared.ask.set(true);
-            if let Some(driver) = self.shared.driver.take() {
-                driver.wake();
-            }
+            self.ask();
         } else if seconds >= DEAD_AFTER {
             self.shared.retired.set(true);
             // Its streams hear of it.
@@ -183,11 +196,21 @@ impl Connection {
         }
     }
 
+    fn ask(&self) {
+        self.shared.ask.set(true);
+        if let Some(driver) = self.shared.driver.take() {
+            driver.wake();
+        }
+    }
+
     /// A place for one stream, which [`Connection::has_room`] said that there is.
     pub(super) fn place<B>(self: &Rc<Self>) -> Place<B> {
         self.streams.set(self.streams.get() + 1);
         Place {
-            held: Rc::new(Held(Rc::clone(self))),
+            held: Rc::new(Held {
+                connection: Rc::clone(self),
+                begun: self.sweeper.now_ms(),
+            }),
             upload: None,
         }
     }
@@ -198,7 +221,9 @@ async fn drive(
     mut connection: h2::client::Connection<UpstreamIo, Bytes>,
     mut sender: SendRequest<Bytes>,
     shared: Rc<Shared>,
+    (probe, sweeper): (Probe, Sweeper),
 ) {
+    let mut heard = probe.heard();
     let mut pings = connection.ping_pong().expect("taken once");
     let mut asked = false;
     let ended = poll_fn(|cx| {
@@ -207,8 +232,13 @@ async fn drive(
             asked = pings.send_ping(Ping::opaque()).is_ok();
         }
         let polled = Pin::new(&mut connection).poll(cx);
+        if heard != probe.heard() {
+            heard = probe.heard();
+            shared.heard_at.set(sweeper.now_ms());
+        }
         if asked && pings.poll_pong(cx).is_ready() {
             asked = false;
+            shared.doubted.set(false);
         }
         if let Poll::Ready(ended) = polled {
             return Poll::Ready(ended);
@@ -239,12 +269,22 @@ fn wake(waiting: &Cell<Option<Waker>>) {
 }
 
 /// Counts a stream, until its request and its answer are both over.
-struct Held(Rc<Connection>);
+struct Held {
+    connection: Rc<Connection>,
+    /// In the sweeper's milliseconds.
+    begun: u64,
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let connection = &self.0;
+        let connection = &self.connection;
         connection.streams.set(connection.streams.get() - 1);
+        // Whoever gave it up, by a deadline or by leaving: the next request is not to wait for the same silence.
+        let heard_at = connection.shared.heard_at.get().max(self.begun);
+        if connection.sweeper.now_ms() >= heard_at + DOUBT_AFTER && !connection.is_retired() {
+            connection.shared.doubted.set(true);
+            connection.ask();
+        }
         if connection.is_idle() {
             connection.idle_since.set(connection.sweeper.now_ms());
         }
@@ -278,7 +318,7 @@ impl<B> Drop for Upload<B> {
 
 impl<B> Place<B> {
     pub(super) fn connection(&self) -> &Connection {
-        &self.held.0
+        &self.held.connection
     }
 
     /// Leaves the stream to the request that is still being sent.
