@@ -1,7 +1,7 @@
 //! What connections cost that do nothing, or little: memory by connection, and how requests fare beside them.
 //!
 //! `cargo bench --bench connections` (`KEYGATE_BENCH_SCALE=10` makes a tenth of all). Ten thousand idle connections
-//! after one request each, over HTTP/1.1 and over HTTP/2; a thousand WebSockets and a thousand event streams, each with
+//! after one request each, over HTTP/1.1 and over HTTP/2, in clear text and in TLS; a thousand WebSockets and a thousand event streams, each with
 //! a message a second. Each kind meets a gateway of its own, and what is told is the growth of its anonymous memory by
 //! connection: the kernel's own buffers are not in it. At the end everything is open at once, and a prober's requests
 //! are timed before and meanwhile. All of them must succeed; the figure to quote is the ratio of their latencies.
@@ -36,12 +36,14 @@ fn main() {
         for (kind, count) in [
             (Kind::Http1, idle),
             (Kind::Http2, idle),
+            (Kind::TlsHttp1, idle),
+            (Kind::TlsHttp2, idle),
             (Kind::WebSocket, streams),
             (Kind::Events, streams),
         ] {
             let gateway = Gateway::start(upstream).await;
             let before = gateway.settled().await;
-            let held = open(kind, count, gateway.address, &gateway.key).await;
+            let held = open(kind, count, &gateway).await;
             let after = gateway.settled().await;
             let each = after.saturating_sub(before) as f64 / count as f64;
             println!("{}: {count}, {each:.1} KiB each", kind.name());
@@ -63,7 +65,7 @@ async fn together(upstream: SocketAddr, idle: usize, streams: usize) {
         (Kind::WebSocket, streams),
         (Kind::Events, streams),
     ] {
-        held.push(open(kind, count, gateway.address, &gateway.key).await);
+        held.push(open(kind, count, &gateway).await);
     }
     let during = probe(&gateway, PROBES).await;
     let grown = gateway.settled().await.saturating_sub(memory);
@@ -95,6 +97,8 @@ fn ratio(now: Duration, then: Duration) -> f64 {
 enum Kind {
     Http1,
     Http2,
+    TlsHttp1,
+    TlsHttp2,
     WebSocket,
     Events,
 }
@@ -104,6 +108,8 @@ impl Kind {
         match self {
             Kind::Http1 => "idle HTTP/1.1 connections",
             Kind::Http2 => "idle HTTP/2 connections",
+            Kind::TlsHttp1 => "idle HTTP/1.1 connections in TLS",
+            Kind::TlsHttp2 => "idle HTTP/2 connections in TLS",
             Kind::WebSocket => "WebSockets, a message a second each",
             Kind::Events => "event streams, an event a second each",
         }
@@ -118,25 +124,32 @@ struct Held {
 }
 
 /// Opens so many, a few at a time, each of them after its first answer.
-async fn open(kind: Kind, count: usize, gateway: SocketAddr, key: &str) -> Held {
+async fn open(kind: Kind, count: usize, gateway: &Gateway) -> Held {
     let mut tasks = tokio::task::JoinSet::new();
     let passed = Arc::new(AtomicU64::new(0));
     let (ready, mut readies) = tokio::sync::mpsc::channel(1);
     let at_once = Arc::new(tokio::sync::Semaphore::new(64));
     for n in 0..count {
         let turn = Arc::clone(&at_once).acquire_owned().await.expect("open");
-        let (ready, key, passed) = (ready.clone(), key.to_owned(), Arc::clone(&passed));
+        let (ready, key, passed) = (ready.clone(), gateway.key.clone(), Arc::clone(&passed));
+        let (clear, in_tls, tls) = (gateway.address, gateway.in_tls, gateway.tls.clone());
         tasks.spawn(async move {
-            let mut stream = connect(gateway, n).await;
+            let mut stream: Stream = match kind {
+                Kind::TlsHttp1 => in_tls_of(connect(in_tls, n).await, &tls, "http/1.1").await,
+                Kind::TlsHttp2 => in_tls_of(connect(in_tls, n).await, &tls, "h2").await,
+                Kind::Http1 | Kind::Http2 | Kind::WebSocket | Kind::Events => {
+                    Box::new(connect(clear, n).await)
+                }
+            };
             match kind {
-                Kind::Http1 => {
+                Kind::Http1 | Kind::TlsHttp1 => {
                     let mut stream = BufReader::new(stream);
                     answer(&mut stream, "/v3/small", &key, "").await;
                     drop(turn);
                     let _ = ready.send(()).await;
                     hold(stream).await;
                 }
-                Kind::Http2 => {
+                Kind::Http2 | Kind::TlsHttp2 => {
                     let (sender, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
                     let driven = tokio::spawn(connection);
                     let mut sender = sender.ready().await.expect("room");
@@ -211,7 +224,44 @@ async fn open(kind: Kind, count: usize, gateway: SocketAddr, key: &str) -> Held 
     }
 }
 
-async fn hold(mut stream: BufReader<TcpStream>) {
+/// What bytes go through.
+trait Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
+
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Io for T {}
+
+type Stream = Box<dyn Io>;
+
+async fn in_tls_of(stream: TcpStream, trusted: &Trusted, protocol: &str) -> Stream {
+    let mut config = trusted.0.clone();
+    config.alpn_protocols = vec![protocol.into()];
+    let name = rustls::pki_types::ServerName::try_from("gateway.test").expect("a name");
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    Box::new(connector.connect(name, stream).await.expect("TLS"))
+}
+
+/// What trusts the gateway's certificate.
+#[derive(Clone)]
+struct Trusted(rustls::ClientConfig);
+
+/// Makes a certificate in this folder.
+fn certificate(folder: &Path) -> Trusted {
+    let made = rcgen::generate_simple_self_signed(["gateway.test".to_owned()]).expect("made");
+    write(folder, "cert.pem", &made.cert.pem());
+    write(folder, "key.pem", &made.signing_key.serialize_pem());
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(folder.join("key.pem"), mode).expect("a mode");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).expect("a root");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Trusted(config)
+}
+
+async fn hold(mut stream: BufReader<Stream>) {
     let read = stream.read(&mut [0]).await;
     panic!("an idle connection ended: {read:?}");
 }
@@ -226,7 +276,7 @@ async fn connect(to: SocketAddr, n: usize) -> TcpStream {
     stream
 }
 
-async fn head_of(stream: &mut BufReader<TcpStream>) -> (u16, usize) {
+async fn head_of(stream: &mut BufReader<Stream>) -> (u16, usize) {
     let (mut status, mut length) = (0, 0);
     loop {
         let mut line = String::new();
@@ -243,7 +293,7 @@ async fn head_of(stream: &mut BufReader<TcpStream>) -> (u16, usize) {
     }
 }
 
-async fn answer(stream: &mut BufReader<TcpStream>, path: &str, key: &str, more: &str) {
+async fn answer(stream: &mut BufReader<Stream>, path: &str, key: &str, more: &str) {
     let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\napikey: {key}\r\n{more}\r\n");
     stream
         .get_mut()
@@ -265,7 +315,8 @@ struct Latency {
 async fn probe(gateway: &Gateway, count: usize) -> Latency {
     let mut streams = Vec::new();
     for n in 0..4 {
-        streams.push(BufReader::new(connect(gateway.address, n).await));
+        let stream: Stream = Box::new(connect(gateway.address, n).await);
+        streams.push(BufReader::new(stream));
     }
     let mut took = Vec::with_capacity(count);
     for n in 0..count {
@@ -345,6 +396,8 @@ async fn serve(stream: TcpStream) -> std::io::Result<()> {
 struct Gateway {
     child: Child,
     address: SocketAddr,
+    in_tls: SocketAddr,
+    tls: Trusted,
     key: String,
     _folder: tempfile::TempDir,
 }
@@ -359,8 +412,10 @@ impl Drop for Gateway {
 impl Gateway {
     async fn start(upstream: SocketAddr) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let tls = certificate(folder.path());
         let main = format!(
-            "include = [\"routes.toml\"]\n[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+            "include = [\"routes.toml\"]\n[server]\nlisten = [{{ address = \"127.0.0.1:0\", tls = false }}, \"127.0.0.1:0\"]\n\
+             tls = {{ cert = \"cert.pem\", key = \"key.pem\" }}\nworkers = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n\
              [log]\nformat = \"json\"\naccess = \"off\"\n[limits]\nconnections = 20000\n\
              [timeouts]\nidle = \"10m\"\nstream = \"10m\"\n\
              [upstreams.chat]\nservers = [\"http://{upstream}\"]\n"
@@ -408,14 +463,18 @@ impl Gateway {
                 if line["message"] == "ready"
                     && let (Some(said), Some(address)) = (said.take(), line["gateway"].as_str())
                 {
-                    let _ = said.send(address.parse());
+                    let all: Result<Vec<SocketAddr>, _> =
+                        address.split(',').map(str::parse).collect();
+                    let _ = said.send(all);
                 }
             }
         });
-        let address = is_said.await.expect("it is ready").expect("an address");
+        let addresses = is_said.await.expect("it is ready").expect("addresses");
         Gateway {
             child,
-            address,
+            address: addresses[0],
+            in_tls: addresses[1],
+            tls,
             key: String::from_utf8(made.stdout)
                 .expect("text")
                 .trim()
