@@ -288,11 +288,11 @@ fn upstreams_say_what_is_not_supported_and_what_is_wrong() {
             ],
         ),
         (
-            "[upstreams.a]\nservers = [\"https://a\", \"http://a/x\", \"http://u:p@a\"]",
+            "[upstreams.a]\nservers = [\"ftp://a\", \"http://a/x\", \"http://u:p@a\"]",
             &[
-                "2:12: `upstreams.a.servers`: https to upstreams is not supported yet",
-                "2:25: `upstreams.a.servers`: a server has no path (not even `/`); a route's `add_prefix` sets one",
-                "2:39: `upstreams.a.servers`: a server has no user or password; set the upstream's credential in `headers.set`",
+                "2:12: `upstreams.a.servers`: expected a server such as \"http://127.0.0.1:9000\"",
+                "2:23: `upstreams.a.servers`: a server has no path (not even `/`); a route's `add_prefix` sets one",
+                "2:37: `upstreams.a.servers`: a server has no user or password; set the upstream's credential in `headers.set`",
             ],
         ),
         (
@@ -788,7 +788,7 @@ head = "0s"
 body_bytes = "128 elephants"
 connections = true
 [upstreams.chat]
-servers = ["https://127.0.0.1:9000"]
+servers = ["https://127.0.0.1:9000/"]
 headers.set = { apikey = "${env:KEYGATE_TEST_IS_NEVER_SET}" }
 [scopes]
 authOnly = []

@@ -202,15 +202,6 @@ pub(super) fn store(text: &str) -> Result<&str, Unreadable> {
 
 /// `http://host:port`, `unix:/path` and their like. Errors never repeat the text, which may hold a password.
 pub(super) fn server(text: &str) -> Result<UpstreamServer, Unreadable> {
-    let server = any_server(text)?;
-    match server.scheme {
-        Scheme::Http | Scheme::H2c => Ok(server),
-        Scheme::Https => unreadable("https to upstreams is not supported yet"),
-    }
-}
-
-/// A server of any scheme that there is a word for.
-fn any_server(text: &str) -> Result<UpstreamServer, Unreadable> {
     const EXPECTED: &str = "expected a server such as \"http://127.0.0.1:9000\"";
     let (scheme, rest) = match text.split_once("://") {
         Some(("http", rest)) => (Scheme::Http, rest),
@@ -517,7 +508,7 @@ mod tests {
             ("http://", None),
             ("http://::1", None),
             ("http://a b", None),
-            ("https://a", None),
+            ("https://a", Some(("a", 443, "a"))),
             ("h2c://a:9000", Some(("a", 9000, "a:9000"))),
             ("h2c://a/v3", None),
             ("unix:/a", Some(("localhost", 80, "localhost"))),
@@ -545,7 +536,7 @@ mod tests {
             ("http://a:443", (Scheme::Http, 443, "a:443")),
             ("h2c://a", (Scheme::H2c, 80, "a")),
         ] {
-            let read = any_server(text).unwrap();
+            let read = server(text).unwrap();
             let found = (read.scheme, read.port, read.authority.to_str().unwrap());
             assert_eq!(found, expected, "{text}");
         }

@@ -114,6 +114,11 @@ impl ClientTls {
         self.certificate.as_ref()
     }
 
+    /// What it was made of.
+    pub fn print(&self) -> Print {
+        self.print
+    }
+
     /// The name that is asked for and that the certificate of a server must have.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ use std::sync::{Arc, LazyLock};
 
 /// What settings came from, as one value: settings with the same print are the same. Secrets have a part in it, so it
 /// is never shown.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Print(pub [u8; 32]);
 
 impl std::fmt::Debug for Print {

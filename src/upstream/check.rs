@@ -1,10 +1,11 @@
 //! Asking servers how they are, on the control runtime: a request of the gateway's own, over a connection of its own.
 
-use super::connect::connect;
+use super::connect::{ConnectError, connect};
 use super::endpoint::Endpoint;
 use super::fleet::Group;
-use crate::config::{HealthCheck, HostRule, Scheme, StatusRange, UpstreamSettings};
+use crate::config::{HealthCheck, HostRule, Http2, Scheme, StatusRange, UpstreamSettings};
 use crate::http::edits::Facts;
+use crate::tls::{Alpn, Stream};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header, uri};
 use http_body_util::Empty;
@@ -57,25 +58,39 @@ async fn ask(
     };
     settings.headers.request.apply(headers, &facts);
     let server = &endpoint.server;
-    let socket = TokioIo::new(connect(server, endpoint.address).await?);
-    match server.scheme {
-        Scheme::Http => {
-            let (mut sender, connection) = http1::handshake(socket).await?;
-            Ok(drive(sender.send_request(request), connection).await?)
+    let socket = connect(server, endpoint.address).await?;
+    let stream = match server.scheme {
+        Scheme::Http | Scheme::H2c => Stream::from(socket),
+        Scheme::Https => {
+            let alpn = match settings.http2 {
+                Http2::Never => Alpn::Http1,
+                Http2::Always => Alpn::H2,
+                Http2::Offered => Alpn::Both,
+            };
+            // Nothing of it may go out in clear text.
+            let tls = settings.tls.as_ref().ok_or(ConnectError::NoTls)?;
+            tls.connect(&server.host, socket, alpn).await?
         }
-        Scheme::H2c => {
-            let host = request.headers_mut().remove(header::HOST);
-            let authority = host.as_ref().unwrap_or(&server.authority);
-            *request.uri_mut() = Uri::builder()
-                .scheme(uri::Scheme::HTTP)
-                .authority(authority.as_bytes())
-                .path_and_query(check.path.clone())
-                .build()?;
-            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), socket).await?;
-            Ok(drive(sender.send_request(request), connection).await?)
-        }
-        // Nothing of it may go out in clear text.
-        Scheme::Https => Err("servers that speak TLS cannot be checked yet".into()),
+    };
+    let (http2, scheme) = match server.scheme {
+        Scheme::Http => (false, uri::Scheme::HTTP),
+        Scheme::H2c => (true, uri::Scheme::HTTP),
+        Scheme::Https => (stream.alpn() == Some(b"h2"), uri::Scheme::HTTPS),
+    };
+    let stream = TokioIo::new(stream);
+    if http2 {
+        let host = request.headers_mut().remove(header::HOST);
+        let authority = host.as_ref().unwrap_or(&server.authority);
+        *request.uri_mut() = Uri::builder()
+            .scheme(scheme)
+            .authority(authority.as_bytes())
+            .path_and_query(check.path.clone())
+            .build()?;
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
+        Ok(drive(sender.send_request(request), connection).await?)
+    } else {
+        let (mut sender, connection) = http1::handshake(stream).await?;
+        Ok(drive(sender.send_request(request), connection).await?)
     }
 }
 

@@ -23,6 +23,16 @@ pub enum ConnectError {
     },
     #[error("the HTTP/1.1 connection could not be set up")]
     Handshake(#[source] hyper::Error),
+    #[error("TLS with {authority} could not be set up")]
+    Tls {
+        authority: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the upstream has no TLS settings")]
+    NoTls,
+    #[error("the server does not speak HTTP/2, and `http2 = true` wants nothing else")]
+    NotHttp2,
     #[error("the HTTP/2 connection could not be set up")]
     Http2(#[source] h2::Error),
     #[error("the server takes no stream on a new HTTP/2 connection")]

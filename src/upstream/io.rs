@@ -1,7 +1,7 @@
 //! The wire of an upstream connection: hyper reads and writes it, the pool may look, and who upgrades it takes it over.
 
 use super::upstreams::Ticket;
-use crate::net::Socket;
+use crate::tls::Stream;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -19,7 +19,7 @@ pub struct UpstreamIo(Rc<Wire>, Option<Ticket>);
 pub(super) struct Probe(Rc<Wire>);
 
 struct Wire {
-    socket: RefCell<Socket>,
+    stream: RefCell<Stream>,
     /// A request's borrower has it.
     lent: Cell<bool>,
     http: Cell<Http>,
@@ -55,9 +55,9 @@ impl Drop for Open {
 }
 
 impl UpstreamIo {
-    pub(super) fn new(socket: Socket, open: Open) -> (Self, Probe) {
+    pub(super) fn new(stream: Stream, open: Open) -> (Self, Probe) {
         let wire = Rc::new(Wire {
-            socket: RefCell::new(socket),
+            stream: RefCell::new(stream),
             lent: Cell::new(true),
             http: Cell::new(Http::Spoken),
             heard: Cell::new(0),
@@ -79,7 +79,7 @@ impl UpstreamIo {
 impl Probe {
     /// Whether the connection is open and has nothing to read, at this instant, by asking the kernel.
     pub(super) fn is_quiet(&self) -> bool {
-        self.0.socket.borrow().is_quiet()
+        self.0.stream.borrow().socket().is_quiet()
     }
 
     /// A number that is another whenever something was read.
@@ -125,7 +125,7 @@ impl AsyncRead for UpstreamIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut *self.0.socket.borrow_mut()).poll_read(cx, buf);
+        let polled = Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(cx, buf);
         if polled.is_ready() {
             self.0.heard.set(self.0.heard.get().wrapping_add(1));
         }
@@ -139,7 +139,7 @@ impl AsyncWrite for UpstreamIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0.socket.borrow_mut()).poll_write(cx, buf)
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -147,7 +147,7 @@ impl AsyncWrite for UpstreamIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0.socket.borrow_mut()).poll_write_vectored(cx, bufs)
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -155,10 +155,10 @@ impl AsyncWrite for UpstreamIo {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.socket.borrow_mut()).poll_flush(cx)
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.socket.borrow_mut()).poll_shutdown(cx)
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_shutdown(cx)
     }
 }

@@ -39,6 +39,6 @@ pub use gate::Refused;
 pub use http2::{Receiving, is_grpc};
 pub use io::UpstreamIo;
 pub use lease::{AnswerBody, Lease, SendError, Unsuccessful};
-pub use server_pool::{Choice, PoolKey, PoolStats, ServerPool};
+pub use server_pool::{Choice, How, PoolKey, PoolStats, ServerPool};
 pub use standing::State;
 pub use upstreams::{LeaseError, Ticket, Upstream, Upstreams, Wish};

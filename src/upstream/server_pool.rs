@@ -7,12 +7,14 @@ use super::io::{Open, UpstreamIo};
 use super::lease::{Lease, Over};
 use crate::config::{Http2, Scheme, UpstreamServer, UpstreamSettings};
 use crate::deadline::{Deadline, Sweeper, Wait};
+use crate::tls::{Alpn, ClientTls, Print, Stream};
 use bytes::Bytes;
 use http_body::Body;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -52,14 +54,33 @@ impl PoolStats {
     }
 }
 
+/// How connections to the servers of an upstream are made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct How {
+    http2: Http2,
+    /// `None` where no server speaks TLS.
+    tls: Option<Arc<ClientTls>>,
+}
+
+impl How {
+    /// As the upstream's settings have it.
+    pub fn of(settings: &UpstreamSettings) -> Self {
+        How {
+            http2: settings.http2,
+            tls: settings.tls.clone(),
+        }
+    }
+}
+
 /// What a pool's connections have in common: how they are made, and with whom. A request may go out on any of them.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct PoolKey {
     scheme: Scheme,
-    http2: Http2,
     host: Box<str>,
     port: u16,
     socket: Option<Box<Path>>,
+    http2: Http2,
+    tls: Option<Print>,
 }
 
 impl PoolKey {
@@ -67,10 +88,11 @@ impl PoolKey {
     pub fn new(settings: &UpstreamSettings, server: &UpstreamServer) -> Self {
         PoolKey {
             scheme: server.scheme,
-            http2: settings.http2,
             host: server.host.clone(),
             port: server.port,
             socket: server.socket.clone(),
+            http2: settings.http2,
+            tls: settings.tls.as_ref().map(|tls| tls.print()),
         }
     }
 }
@@ -91,13 +113,16 @@ pub struct ServerPool<B> {
     server: UpstreamServer,
     /// Where it is, if that is known before a connection is made.
     address: Option<SocketAddr>,
+    how: How,
     idle: RefCell<Vec<Idle<B>>>,
     /// Those of HTTP/2, the oldest first.
     shared: RefCell<Vec<Rc<Connection>>>,
     /// Whoever opens a connection of HTTP/2 has it.
     turn: Semaphore,
-    /// The server was offered HTTP/2 and took HTTP/1.1, or wanted it later.
+    /// The server was last offered HTTP/2, and took HTTP/1.1.
     settled_on_http1: Cell<bool>,
+    /// The server took HTTP/2, and wanted HTTP/1.1 later.
+    http1_required: Cell<bool>,
     sweeper: Sweeper,
     opened: Cell<u64>,
     failed: Cell<u64>,
@@ -134,21 +159,27 @@ pub(super) struct Idle<B> {
 enum Speaks {
     Http1,
     Http2,
+    /// The one that it settles on in its TLS handshake.
+    Either,
 }
 
 impl<B> ServerPool<B> {
     fn speaks(&self, choice: Choice) -> Speaks {
-        match (self.server.scheme, choice) {
-            (Scheme::Http | Scheme::Https, _) => Speaks::Http1,
-            (Scheme::H2c, Choice::Any | Choice::New) => Speaks::Http2,
+        match (self.server.scheme, self.how.http2, choice) {
+            (Scheme::Http, _, _) => Speaks::Http1,
             // Servers of HTTP/2 in clear text tell the two apart by the first bytes.
-            (Scheme::H2c, Choice::Http1) => Speaks::Http1,
+            (Scheme::H2c | Scheme::Https, _, Choice::Http1) => Speaks::Http1,
+            (Scheme::H2c, _, Choice::Any | Choice::New) => Speaks::Http2,
+            (Scheme::Https, Http2::Never, _) => Speaks::Http1,
+            (Scheme::Https, Http2::Always, _) => Speaks::Http2,
+            (Scheme::Https, Http2::Offered, _) if self.http1_required.get() => Speaks::Http1,
+            (Scheme::Https, Http2::Offered, _) => Speaks::Either,
         }
     }
 
     /// The server wants no more requests over HTTP/2, where it can be asked otherwise.
     pub(super) fn require_http1(&self) {
-        self.settled_on_http1.set(true);
+        self.http1_required.set(true);
     }
 
     /// As a request of HTTP/2 names it.
@@ -186,15 +217,18 @@ where
     pub(super) fn new(
         server: UpstreamServer,
         address: Option<SocketAddr>,
+        how: How,
         sweeper: Sweeper,
     ) -> Self {
         ServerPool {
             server,
             address,
+            how,
             idle: RefCell::new(Vec::new()),
             shared: RefCell::new(Vec::new()),
             turn: Semaphore::new(1),
             settled_on_http1: Cell::new(false),
+            http1_required: Cell::new(false),
             sweeper,
             opened: Cell::new(0),
             failed: Cell::new(0),
@@ -241,7 +275,7 @@ where
         let speaks = self.speaks(choice);
         match speaks {
             Speaks::Http1 => {}
-            Speaks::Http2 => return self.lease_stream(choice, deadline).await,
+            Speaks::Http2 | Speaks::Either => return self.lease_stream(choice, deadline).await,
         }
         if choice == Choice::Any
             && let Some(lease) = self.take_idle().await
@@ -300,7 +334,7 @@ where
             return Ok(lease);
         }
         if self.settled_on_http1.get() {
-            return self.open(Speaks::Http1, deadline).await;
+            return self.open(self.speaks(choice), deadline).await;
         }
         let _turn = self.turn.acquire().await.expect("it is never closed");
         match self.take_stream() {
@@ -332,10 +366,34 @@ where
     }
 
     async fn handshake(self: &Rc<Self>, speaks: Speaks) -> Result<Lease<B>, ConnectError> {
-        let stream = connect(&self.server, self.address).await?;
+        let socket = connect(&self.server, self.address).await?;
+        let stream = match self.server.scheme {
+            Scheme::Http | Scheme::H2c => Stream::from(socket),
+            Scheme::Https => {
+                let alpn = match speaks {
+                    Speaks::Http1 => Alpn::Http1,
+                    Speaks::Http2 => Alpn::H2,
+                    Speaks::Either => Alpn::Both,
+                };
+                let tls = self.how.tls.as_ref().ok_or(ConnectError::NoTls)?;
+                let shaken = tls.connect(&self.server.host, socket, alpn).await;
+                shaken.map_err(|source| ConnectError::Tls {
+                    authority: self.server.to_string(),
+                    source,
+                })?
+            }
+        };
         let http2 = match speaks {
             Speaks::Http1 => false,
+            Speaks::Http2 if stream.is_tls() && stream.alpn() != Some(b"h2") => {
+                return Err(ConnectError::NotHttp2);
+            }
             Speaks::Http2 => true,
+            Speaks::Either => {
+                let http2 = stream.alpn() == Some(b"h2");
+                self.settled_on_http1.set(!http2);
+                http2
+            }
         };
         let (io, probe) = UpstreamIo::new(stream, Open::count(&self.open));
         let over = if http2 {
@@ -374,7 +432,11 @@ mod tests {
             authority: http::HeaderValue::from_static("localhost"),
             weight: 1,
         };
-        ServerPool::new(server, None, Sweeper::new(Instant::now()))
+        let how = How {
+            http2: Http2::Offered,
+            tls: None,
+        };
+        ServerPool::new(server, None, how, Sweeper::new(Instant::now()))
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::endpoint::Endpoint;
 use super::fleet::{Fleet, Group, Members};
 use super::gate::{Place, Queued, Refused};
 use super::lease::Lease;
-use super::server_pool::{Choice, PoolKey, PoolStats, ServerPool};
+use super::server_pool::{Choice, How, PoolKey, PoolStats, ServerPool};
 use crate::config::{Balance, Hosts, UpstreamSettings};
 use crate::deadline::{Deadline, Sweeper, Wait};
 use crate::key::KeyId;
@@ -172,6 +172,7 @@ where
                     pool: Rc::new(ServerPool::new(
                         endpoint.server.clone(),
                         endpoint.address,
+                        How::of(settings),
                         self.sweeper.clone(),
                     )),
                 })
