@@ -8,6 +8,10 @@
 //! [`Server::start`] comes last in the life of a start: keys and policy are loaded by then, so a connection that is
 //! accepted can be served. [`Server::drain`] is the reverse: no new connections, idle ones close, requests in flight
 //! are answered with `Connection: close`, and what is left at the deadline is cut.
+//!
+//! Sockets are opened, or they are there before the process: [`Given`] by systemd, or by the gateway whose place this one
+//! takes. That one has the other end of it: [`Server::to_hand`] gives its sockets, [`Server::hand_over`] stops accepting
+//! by them, [`Server::leave`] sends its clients away without a lost request. Who says when is `cli::handover`.
 
 mod accept;
 mod client_io;
