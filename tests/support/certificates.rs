@@ -9,11 +9,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{
     HandshakeKind, ProtocolVersion, RootCertStore, StreamOwned, SupportedProtocolVersion,
 };
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, BufRead, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 /// Someone who signs certificates.
@@ -346,5 +347,123 @@ impl rustls::client::danger::ServerCertVerifier for Anyone {
         aws_lc_rs::default_provider()
             .signature_verification_algorithms
             .supported_schemes()
+    }
+}
+
+/// A server of HTTP/1.1 in TLS, which answers every request with 200 and a body that says whom it was asked as.
+pub struct SecureServer {
+    pub address: SocketAddr,
+    state: Arc<Mutex<ServerState>>,
+}
+
+#[derive(Default)]
+struct ServerState {
+    connections: usize,
+    resumed: usize,
+    names: Vec<Option<String>>,
+    /// The first certificate that each client showed.
+    clients: Vec<Option<CertificateDer<'static>>>,
+}
+
+impl SecureServer {
+    /// One that shows this, and wants certificates of this authority, if any.
+    pub fn start(pair: &Pair, clients: Option<&Authority>) -> Self {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(rustls::DEFAULT_VERSIONS)
+            .expect("versions");
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let mut roots = RootCertStore::empty();
+                let root = CertificateDer::from_pem_slice(authority.pem.as_bytes());
+                roots.add(root.expect("PEM")).expect("a root");
+                let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+                    Arc::new(roots),
+                    provider,
+                );
+                builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
+            }
+        };
+        let config = builder
+            .with_single_cert(
+                vec![CertificateDer::from_pem_slice(pair.cert.as_bytes()).expect("PEM")],
+                PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("PEM"),
+            )
+            .expect("an identity");
+        let config = Arc::new(config);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let state = Arc::new(Mutex::new(ServerState::default()));
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for socket in listener.incoming() {
+                let Ok(socket) = socket else { return };
+                let (config, state) = (Arc::clone(&config), Arc::clone(&shared));
+                thread::spawn(move || serve(config, socket, &state));
+            }
+        });
+        SecureServer { address, state }
+    }
+
+    /// How many handshakes came to their end, and how many of them resumed an earlier one.
+    pub fn connections(&self) -> (usize, usize) {
+        let state = self.state.lock().unwrap();
+        (state.connections, state.resumed)
+    }
+
+    /// The name that the last client asked for.
+    pub fn name(&self) -> Option<String> {
+        self.state.lock().unwrap().names.last().cloned().flatten()
+    }
+
+    /// Whether the last client showed this.
+    pub fn was_shown(&self, pair: &Pair) -> bool {
+        let shown = self.state.lock().unwrap().clients.last().cloned().flatten();
+        shown == Some(CertificateDer::from_pem_slice(pair.cert.as_bytes()).expect("PEM"))
+    }
+}
+
+fn serve(
+    config: Arc<rustls::ServerConfig>,
+    mut socket: TcpStream,
+    state: &Mutex<ServerState>,
+) -> io::Result<()> {
+    let mut connection = rustls::ServerConnection::new(config).map_err(io::Error::other)?;
+    while connection.is_handshaking() {
+        connection.complete_io(&mut socket)?;
+    }
+    {
+        let mut state = state.lock().unwrap();
+        state.connections += 1;
+        let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        state.resumed += usize::from(resumed);
+        let name = connection.server_name().map(str::to_owned);
+        state.names.push(name);
+        let shown = connection.peer_certificates().and_then(|c| c.first());
+        state.clients.push(shown.map(|c| c.clone().into_owned()));
+    }
+    let mut stream = io::BufReader::new(StreamOwned::new(connection, socket));
+    loop {
+        let mut close = false;
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            close |= line.to_ascii_lowercase().starts_with("x-close:");
+            if line.trim_end().is_empty() {
+                break;
+            }
+        }
+        let inner = stream.get_mut();
+        let end = if close { "connection: close\r\n" } else { "" };
+        write!(inner, "HTTP/1.1 200 OK\r\n{end}content-length: 2\r\n\r\nok")?;
+        inner.flush()?;
+        if close {
+            inner.conn.send_close_notify();
+            inner.flush()?;
+            return Ok(());
+        }
     }
 }
