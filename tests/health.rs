@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 use support::fleet::{Member, gateway, nobody, state};
 
@@ -170,5 +171,33 @@ fn without_health_and_eject_no_server_is_ever_refused() {
     for _ in 0..30 {
         let answer = client.call("GET /open/x", &[], "");
         assert_eq!((answer.status, answer.text().as_str()), (503, "a"));
+    }
+}
+
+#[test]
+fn servers_of_http2_and_of_unix_sockets_are_checked_as_what_they_are() {
+    // Another gateway, which speaks HTTP/2 in clear text and knows no such path without a key.
+    let (_kept, other) = gateway(&format!("servers = \"http://{}\"", nobody()));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("server");
+    let socket = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+    std::thread::spawn(move || {
+        for stream in socket.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head);
+            let _ = stream.write_all(b"HTTP/1.1 418 Any\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    for (url, status) in [
+        (format!("h2c://{}", other.address), "401"),
+        (format!("unix:{}", path.display()), "418"),
+    ] {
+        let (_folder, gateway) = gateway(&format!(
+            "servers = \"{url}\"\nhealth = {{ path = \"/keyed/x\", interval = \"50ms\" }}"
+        ));
+        let line = gateway.wait_for_log(|l| l.contains("its health checks fail"));
+        assert!(line.contains(&format!("it answered {status}")), "{line}");
+        assert_eq!(gateway.call("GET /open/x", &[], "").status, 503);
     }
 }
