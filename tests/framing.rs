@@ -756,7 +756,7 @@ fn nothing_that_a_client_claims_of_itself_reaches_the_upstream() {
 fn an_upgrade_that_is_not_carried_out_leaves_plain_http() {
     let house = house("");
     for (upgrade, connection) in [
-        ("websocket", "Upgrade"),
+        ("websocket, h2c", "Upgrade"),
         ("h2c", "Upgrade, HTTP2-Settings"),
         ("TLS/1.0", "keep-alive, upgrade"),
     ] {

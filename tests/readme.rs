@@ -346,7 +346,7 @@ fn the_defaults_in_the_tables_are_the_defaults() {
             written.push_str(&format!("{name} = {value}\n"));
         }
     }
-    assert_eq!(fields, 13, "{written}");
+    assert_eq!(fields, 14, "{written}");
     let limits = |hot: &Hot| (hot.timeouts, hot.limits);
     let as_written = load_texts(&format!("{MAIN}{written}"), &[("routes.toml", ROUTES)])
         .unwrap_or_else(|p| panic!("{p}\n{written}"));

@@ -112,7 +112,7 @@ mod tests {
                 frames.pass(&whole[..whole.len() - 1]);
                 assert!(!frames.is_between(), "{payload} {masked}");
                 assert_eq!(
-                    frames.left_of_frame(&[0xFF, 0x81, 0]),
+                    frames.left_of_frame(&[whole[whole.len() - 1], 0x81, 0]),
                     1,
                     "{payload} {masked}"
                 );
