@@ -387,7 +387,7 @@ mod tests {
             assert_eq!(fs::read_to_string(root.path().join(piece)).unwrap(), "mine");
         }
         let root = tempfile::tempdir().unwrap();
-        let error = init(&root.path().join("a/b"), "https://a")
+        let error = init(&root.path().join("a/b"), "ftp://a")
             .map(drop)
             .unwrap_err();
         assert_eq!(error.exit_code(), 2);
