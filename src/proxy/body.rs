@@ -9,6 +9,7 @@ use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -31,6 +32,36 @@ pub struct BodyState {
     phase: Cell<Phase>,
     /// Who waits for more of it, to send it on.
     sender: RefCell<Option<Waker>>,
+    kept: RefCell<Option<Kept>>,
+}
+
+/// Most bytes of a body that are kept until its answer begins.
+const KEPT: usize = 64 * 1024;
+
+/// What was passed on of a body whose answer has not begun, so that it can be sent again where a server has not touched it.
+#[derive(Default)]
+struct Kept {
+    pieces: Vec<Bytes>,
+    bytes: usize,
+    /// What has not been passed on, as soon as who sent it has left it.
+    rest: Option<Streaming>,
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept")
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// While this is held, what is passed on of a body may be kept.
+pub(super) struct Keeping<'s>(&'s BodyState);
+
+impl Drop for Keeping<'_> {
+    fn drop(&mut self) {
+        self.0.kept.take();
+    }
 }
 
 /// How far the answer to a request with a body is.
@@ -52,8 +83,40 @@ impl BodyState {
     /// long the client is.
     pub(super) fn answered(&self, upload: &Deadline) {
         self.phase.set(Phase::Answering);
+        self.kept.take();
         if upload.waits() == Some(Wait::Response) {
             upload.disarm();
+        }
+    }
+
+    /// Allows that the body is kept.
+    pub(super) fn keeping(&self) -> Keeping<'_> {
+        Keeping(self)
+    }
+
+    /// From its first byte on, what is passed on is kept, as long as it is not too much.
+    pub(super) fn keep(&self) {
+        if self.bytes.get() == 0 {
+            self.kept.borrow_mut().get_or_insert_default();
+        }
+    }
+
+    fn pass_on(&self, data: &Bytes) {
+        let mut kept = self.kept.borrow_mut();
+        match kept.as_mut() {
+            Some(some) if some.bytes + data.len() <= KEPT => {
+                some.bytes += data.len();
+                some.pieces.push(data.clone());
+            }
+            Some(_) => *kept = None,
+            None => {}
+        }
+    }
+
+    /// Takes back what a sender has left of the body, if it is kept.
+    fn put_back(&self, stream: Streaming) {
+        if let Some(kept) = self.kept.borrow_mut().as_mut() {
+            kept.rest = Some(stream);
         }
     }
 
@@ -110,6 +173,8 @@ pub struct RequestBody {
 pub(super) type TrailerRule = Box<dyn Fn(&mut HeaderMap)>;
 
 struct Streaming {
+    /// What is passed on once more.
+    again: std::vec::IntoIter<Bytes>,
     incoming: Incoming,
     version: Version,
     /// `None`: trailers end here.
@@ -129,8 +194,8 @@ impl RequestBody {
         RequestBody { inner: None }
     }
 
-    /// The body of a client that speaks this version, of at most `limit` bytes. Whenever the client is waited for, `upload` is armed for `body`;
-    /// whenever the upstream is, before it has begun to answer, for `response`.
+    /// The body of a client that speaks this version, of at most `limit` bytes. Whenever the client is waited for, `upload`
+    /// is armed for `body`; whenever the upstream is, before it has begun to answer, for `response`.
     pub fn streaming(
         incoming: Incoming,
         version: Version,
@@ -142,6 +207,7 @@ impl RequestBody {
     ) -> Self {
         RequestBody {
             inner: Some(Streaming {
+                again: Vec::new().into_iter(),
                 incoming,
                 version,
                 trailers: None,
@@ -156,6 +222,18 @@ impl RequestBody {
 }
 
 impl RequestBody {
+    /// The same body from its beginning, if all of it that was passed on was kept and its sender has left it.
+    pub(super) fn again(state: &BodyState) -> Option<Self> {
+        let mut kept = state.kept.borrow_mut();
+        let kept = kept.as_mut().filter(|_| state.fault().is_none())?;
+        let mut stream = kept.rest.take()?;
+        stream.again = kept.pieces.clone().into_iter();
+        state.finished.set(false);
+        Some(RequestBody {
+            inner: Some(stream),
+        })
+    }
+
     /// With its trailers, but for what this rule takes out.
     pub(super) fn with_trailers(mut self, rule: TrailerRule) -> Self {
         if let Some(stream) = &mut self.inner {
@@ -170,7 +248,17 @@ impl Streaming {
     /// not waited for.
     fn is_over(&self) -> bool {
         let all = || self.incoming.size_hint().exact() == Some(0);
-        self.incoming.is_end_stream() || self.trailers.is_none() && all()
+        let ended = self.incoming.is_end_stream() || self.trailers.is_none() && all();
+        ended && self.again.len() == 0
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Some(stream) = self.inner.take() {
+            let state = Rc::clone(&stream.state);
+            state.put_back(stream);
+        }
     }
 }
 
@@ -204,6 +292,10 @@ impl Body for RequestBody {
         loop {
             if stream.state.phase.get() == Phase::Over {
                 return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+            }
+            if let Some(data) = stream.again.next() {
+                stream.state.finished.set(stream.is_over());
+                return Poll::Ready(Some(Ok(Frame::data(data))));
             }
             let frame = match Pin::new(&mut stream.incoming).poll_frame(cx) {
                 Poll::Pending => {
@@ -242,6 +334,8 @@ impl Body for RequestBody {
                         Err(frame) => match (frame.into_trailers(), &stream.trailers) {
                             (Ok(mut trailers), Some(rule)) => {
                                 rule(&mut trailers);
+                                // They are not kept, so nothing is.
+                                stream.state.kept.take();
                                 stream.state.finished.set(true);
                                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                             }
@@ -254,6 +348,7 @@ impl Body for RequestBody {
                         return Poll::Ready(Some(Err(io::Error::other("body over the limit"))));
                     }
                     stream.state.bytes.set(sum);
+                    stream.state.pass_on(&data);
                     stream.state.finished.set(end);
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
@@ -268,7 +363,15 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             None => SizeHint::with_exact(0),
-            Some(stream) => stream.incoming.size_hint(),
+            Some(stream) => {
+                let hint = stream.incoming.size_hint();
+                let again = stream.again.as_slice().iter();
+                let bytes: u64 = again.map(|data| data.len() as u64).sum();
+                match hint.exact() {
+                    Some(rest) => SizeHint::with_exact(rest + bytes),
+                    None => hint,
+                }
+            }
         }
     }
 }

@@ -162,6 +162,7 @@ async fn send(
     let (mut times, mut not) = (0, None);
     let mut choice = Choice::Any;
     let mut refusals = 0;
+    let _keeping = order.body_state.keeping();
     loop {
         let mut lease = lease(order, upstream, choice, hash, not).await?;
         order.host_of(&lease, request.headers_mut());
@@ -172,9 +173,12 @@ async fn send(
         times += 1;
         let again = retries.filter(|retries| replayable && times < retries.attempts);
         let twice = replayable && (lease.used() || again.is_some());
-        let copy = !has_body && (lease.is_http2() || twice);
+        let copy = lease.is_http2() || twice;
         let copy = copy.then(|| head_of(&request));
         if has_body {
+            if lease.is_http2() {
+                order.body_state.keep();
+            }
             // Each piece of the body that is passed on begins the wait for the answer anew.
             order.deadline.disarm();
             order.upload.arm(Wait::Response, order.timeouts.response);
@@ -229,23 +233,32 @@ async fn send(
                 cause
             }
         };
-        match copy {
+        let used = lease.used();
+        // With it goes its stream, which leaves what it has not sent of the body.
+        drop(lease);
+        let unprocessed = cause.is_unprocessed() && refusals < REFUSALS;
+        let body = unprocessed.then(|| match has_body {
+            true => RequestBody::again(order.body_state),
+            false => Some(RequestBody::empty()),
+        });
+        match (copy, body.flatten()) {
             // The server said that it has not touched it: no second sending, whatever the request is.
-            Some(copy) if cause.is_unprocessed() && refusals < REFUSALS => {
+            (Some(copy), Some(body)) => {
                 order.attempts.set(attempts);
+                order.upload.disarm();
                 times -= 1;
                 refusals += 1;
-                request = copy;
+                request = copy.map(|_| body);
                 choice = Choice::Any;
             }
             // Sent on an old connection that ended before the head of an answer was whole: most likely, the upstream
             // had closed it.
-            Some(copy) if replayable && lease.used() && cause.is_end() => {
+            (Some(copy), None) if replayable && used && cause.is_end() => {
                 times -= 1;
                 request = copy;
                 choice = Choice::New;
             }
-            Some(copy)
+            (Some(copy), None)
                 if again.is_some_and(|retries| retries.on.reset)
                     && cause.is_end()
                     && upstream.may_retry() =>
