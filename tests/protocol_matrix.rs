@@ -18,6 +18,8 @@ const UPSTREAMS: &[(&str, Wire)] = &[
     ("h2c", Wire::Http2),
     ("unix", Wire::Unix),
     ("h2c-unix", Wire::UnixHttp2),
+    ("https", Wire::TlsHttp1),
+    ("https-h2", Wire::TlsHttp2),
 ];
 
 const LARGE: usize = 3 * 1024 * 1024;
@@ -72,6 +74,9 @@ paths = []
                 "[upstreams.{name}]\nservers = [\"{}\"]\n",
                 server.url
             ));
+            if server.wire.is_tls() {
+                main.push_str("tls = { ca = \"ca.pem\" }\n");
+            }
             routes.push_str(&format!(
                 "[[routes]]\npath = \"/{name}/{{*rest}}\"\nupstream = \"{name}\"\naccess = \"public\"\n"
             ));
