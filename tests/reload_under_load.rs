@@ -271,6 +271,7 @@ fn no_request_fails_because_of_two_hundred_reloads_good_and_bad() {
     };
     let begun = Instant::now();
     let (mut times, mut refused_times) = (Vec::new(), Vec::new());
+    let mut taken_back = 0;
     let mut numbers = Vec::new();
     let reloading = thread::scope(|scope| {
         for one in LOADS {
@@ -285,11 +286,16 @@ fn no_request_fails_because_of_two_hundred_reloads_good_and_bad() {
                 let before = admin.reloads();
                 let edited = Instant::now();
                 editor.good(edit, pair);
-                let now = admin.until("a good edit", |now| now.accepted > before.accepted);
+                let now = admin.until("a good edit", |now| {
+                    now.accepted > before.accepted && has(&gateway, &key, pair)
+                });
                 times.push(edited.elapsed());
-                // Whatever was seen on the way, it became one generation, and it is in force.
-                assert_eq!(now.accepted, before.accepted + 1, "{edit:?}");
-                assert_eq!(now.generation, before.generation + 1, "{edit:?}");
+                // It became one generation and is in force; before it stands another where the machine kept us from
+                // running between taking the bad edit back and making the good one.
+                let steps = now.accepted - before.accepted;
+                assert!((1..=2).contains(&steps), "{edit:?}: {steps} generations");
+                assert_eq!(now.generation, before.generation + steps, "{edit:?}");
+                taken_back += steps - 1;
                 assert_eq!(now.error, None, "{edit:?}");
                 assert!(has(&gateway, &key, pair), "{edit:?} {pair}");
                 if edit != Edit::NewFile {
@@ -334,7 +340,7 @@ fn no_request_fails_because_of_two_hundred_reloads_good_and_bad() {
         assert!(right.is_some_and(|count| *count > 100), "{}", one.name);
     }
     assert_eq!(counts.len(), LOADS.len(), "every answer is the right one");
-    assert_eq!(end.accepted, PAIRS as u64);
+    assert_eq!(end.accepted, PAIRS as u64 + taken_back);
     assert!(end.refused >= PAIRS as u64);
     let refusals = || gateway.log().matches("and is refused").count() as u64;
     until("each refusal in the log", || refusals() == end.refused);

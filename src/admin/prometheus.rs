@@ -174,20 +174,18 @@ pub(super) async fn render(state: &State) -> String {
 
     let snapshot = state.live.snapshot();
     let certificates = snapshot.hot.certificates();
-    if !certificates.is_empty() {
-        let name = "keygate_certificate_expiry_timestamp_seconds";
-        page.family(
-            name,
-            "gauge",
-            "Until when a certificate that is shown holds; its first name, if it has one.",
-        );
-        for certificate in certificates {
-            let file = certificate.file.display().to_string();
-            let first = certificate.names.first().map_or("", String::as_str);
-            if let Some(validity) = certificate.validity {
-                let labels = [("file", &*file), ("name", first)];
-                page.sample(name, &labels, validity.not_after.unix_seconds());
-            }
+    let name = "keygate_certificate_expiry_timestamp_seconds";
+    page.family(
+        name,
+        "gauge",
+        "Until when a certificate that is shown holds; its first name, if it has one.",
+    );
+    for certificate in certificates {
+        let file = certificate.file.display().to_string();
+        let first = certificate.names.first().map_or("", String::as_str);
+        if let Some(validity) = certificate.validity {
+            let labels = [("file", &*file), ("name", first)];
+            page.sample(name, &labels, validity.not_after.unix_seconds());
         }
     }
 
