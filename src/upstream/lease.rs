@@ -88,7 +88,11 @@ fn is_reset(error: &hyper::Error) -> bool {
         .is_some_and(|io| {
             matches!(
                 io.kind(),
-                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
+                ErrorKind::ConnectionReset
+                    | ErrorKind::BrokenPipe
+                    | ErrorKind::ConnectionAborted
+                    // TLS without the alert that ends it, as many servers leave.
+                    | ErrorKind::UnexpectedEof
             )
         })
 }
