@@ -7,7 +7,10 @@ use super::entries::{KeyCache, Loaded, ScopeNames};
 use super::keys::Feed;
 use crate::key::{Command, CommandError, Origin, Reveal, StoredKey};
 use crate::store::{Change, Changes, Executed, KeyStore, Position, StoreError};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
@@ -150,7 +153,23 @@ impl Keeper {
         let Executed { key, change } = loop {
             tokio::select! {
                 executed = &mut committing => break executed?,
-                _ = ticks.tick() => self.look_and_note().await,
+                _ = ticks.tick() => {
+                    // Beside the command, never in its place: each may hold what the other waits for.
+                    let mut executed = None;
+                    let mut look = pin!(self.look_and_note());
+                    poll_fn(|cx| {
+                        if executed.is_none()
+                            && let Poll::Ready(result) = committing.as_mut().poll(cx)
+                        {
+                            executed = Some(result);
+                        }
+                        look.as_mut().poll(cx)
+                    })
+                    .await;
+                    if let Some(executed) = executed {
+                        break executed?;
+                    }
+                }
             }
         };
         match change {
