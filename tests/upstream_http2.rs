@@ -235,8 +235,8 @@ fn a_stream_that_is_reset_before_its_answer_is_502_and_the_next_one_works() {
 
 #[test]
 fn a_client_that_leaves_resets_its_stream() {
-    let (reset, resets) = mpsc::channel();
-    let (came, comes) = mpsc::channel();
+    let (reset, resets) = mpsc::sync_channel(256);
+    let (came, comes) = mpsc::sync_channel(256);
     let upstream = serve_streams(100, move |_, _, request, mut respond| {
         let (reset, came) = (reset.clone(), came.clone());
         Box::pin(async move {
@@ -270,7 +270,7 @@ fn a_client_that_leaves_resets_its_stream() {
 
 /// Reads the number until it stays the same for a while.
 fn settled(number: &AtomicUsize) -> usize {
-    let (_never, silence) = mpsc::channel::<()>();
+    let (_never, silence) = mpsc::sync_channel::<()>(1);
     let mut last = usize::MAX;
     loop {
         let now = number.load(Ordering::Relaxed);
