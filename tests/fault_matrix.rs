@@ -18,6 +18,9 @@ fn answer_of(size: usize) -> Bytes {
     MOST.get_or_init(|| noise(ENDLESS).into()).slice(..size)
 }
 
+/// How much more memory a round of faults may leave taken, in KiB.
+const SLACK: u64 = 1024;
+
 /// More than all buffers between the gateway and its client take.
 const ENDLESS: usize = 8 * 1024 * 1024;
 
@@ -366,21 +369,15 @@ fn faults_over(wire: Wire) {
         a_server_that_refuses(&house);
         one_bad_connection(&house);
     };
-    let at_rest = || {
+    let rest = || {
         house.close_upstream();
         house.gateway.wait_for_metric("keygate_connections", 0);
-        (house.gateway.anonymous_kib(), house.gateway.descriptors())
     };
-    // The allocator keeps what the first round needed.
     round();
-    let before = at_rest();
-    round();
-    let after = at_rest();
-    assert!(
-        after.0 < before.0 + 6 * 1024,
-        "{wire:?}: {before:?} {after:?}"
-    );
-    house.descriptors_return_to(before.1);
+    rest();
+    let before = house.gateway.descriptors();
+    house.gateway.memory_settles(SLACK, round, rest);
+    house.descriptors_return_to(before);
     house.attempts_cover_what_was_heard();
     assert!(
         !house.gateway.log().contains("panicked"),
@@ -472,16 +469,13 @@ fn every_fault_of_a_client_leaves_nothing_behind() {
             }
         }
     };
-    let at_rest = || {
-        house.close_upstream();
-        (house.gateway.anonymous_kib(), house.gateway.descriptors())
-    };
     round();
-    let before = at_rest();
-    round();
-    let after = at_rest();
-    assert!(after.0 < before.0 + 6 * 1024, "{before:?} {after:?}");
-    house.descriptors_return_to(before.1);
+    house.close_upstream();
+    let before = house.gateway.descriptors();
+    house
+        .gateway
+        .memory_settles(SLACK, round, || house.close_upstream());
+    house.descriptors_return_to(before);
     assert!(
         !house.gateway.log().contains("panicked"),
         "{}",

@@ -13,6 +13,22 @@ impl Gateway {
             .expect("a number of KiB")
     }
 
+    /// Does this again until it leaves the anonymous memory as it was, give or take some KiB. What is lost in each round
+    /// is lost in all; what an allocator keeps for later is not. `rest` brings the gateway to rest.
+    pub fn memory_settles(&self, slack: u64, mut round: impl FnMut(), rest: impl Fn()) {
+        let mut taken = vec![self.anonymous_kib()];
+        for _ in 0..6 {
+            round();
+            rest();
+            let (before, now) = (taken[taken.len() - 1], self.anonymous_kib());
+            if now < before + slack {
+                return;
+            }
+            taken.push(now);
+        }
+        panic!("each round leaves more memory taken, in KiB: {taken:?}");
+    }
+
     /// How many descriptors it has open; `None` to who may not look into every process, unless the gateway runs with
     /// `dumpable = true`.
     pub fn descriptors(&self) -> Option<usize> {
