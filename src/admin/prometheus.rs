@@ -196,6 +196,12 @@ pub(super) async fn render(state: &State) -> String {
         report.connections,
     );
     page.one(
+        "keygate_connections_resting",
+        "gauge",
+        "Of the client connections open, those that are idle and hold no buffers.",
+        report.resting,
+    );
+    page.one(
         "keygate_connections_accepted_total",
         "counter",
         "Client connections accepted.",

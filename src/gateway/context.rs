@@ -40,7 +40,12 @@ pub struct Context {
     leaving: Cell<bool>,
     /// Exchanges that last.
     pub(super) watch: Watch,
+    /// Connections that rest.
+    resting: Cell<u64>,
 }
+
+/// How long an HTTP/1.1 connection is idle before it rests: before it gives back what serves requests.
+const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// How often a worker says that failed authentications are over the limit.
 const FLOOD_WARNING_EVERY: Duration = Duration::from_secs(60);
@@ -73,6 +78,7 @@ impl Context {
             flood_warned: Cell::new(None),
             leaving: Cell::new(false),
             watch: Watch::default(),
+            resting: Cell::new(0),
         }
     }
 
@@ -153,7 +159,17 @@ impl Context {
             .report(|route| generation.route_name(route));
         report.pools = self.upstreams.borrow().stats();
         report.connections = connections;
+        report.resting = self.resting.get();
         report
+    }
+}
+
+/// A connection that rests, counted as long as this is there.
+pub struct Resting<'l>(&'l Cell<u64>);
+
+impl Drop for Resting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 
@@ -176,6 +192,8 @@ pub struct Link {
     body: RefCell<Option<Rc<BodyState>>>,
     /// What the request in hand is written in.
     version: Cell<Version>,
+    /// How long a next request may still be waited for once the connection rests.
+    rest: Cell<Duration>,
     /// An answer was cut whose end is the connection's: it must not end as if it were whole.
     cut: Cell<bool>,
     /// The exchange in hand, while its key is of account.
@@ -228,6 +246,7 @@ impl Link {
             trusted,
             body: RefCell::new(None),
             version: Cell::new(Version::HTTP_11),
+            rest: Cell::new(Duration::ZERO),
             cut: Cell::new(false),
             exchange: RefCell::default(),
             revoked: Cell::new(None),
@@ -310,7 +329,35 @@ impl Link {
         if !self.body_goes_on() {
             self.upload.disarm();
         }
-        self.deadline.arm(Wait::Idle, idle);
+        self.wait_for_next(idle);
+    }
+
+    /// From now on a next request may take this long to begin.
+    pub fn wait_for_next(&self, idle: Duration) {
+        let awake = if self.is_http2() {
+            idle
+        } else {
+            idle.min(REST_AFTER)
+        };
+        self.rest.set(idle - awake);
+        self.deadline.arm(Wait::Idle, awake);
+    }
+
+    /// Goes on waiting for a next request where the wait is not over, but only has come to where the connection may rest.
+    pub fn may_rest(&self) -> bool {
+        let rest = self.rest.take();
+        if rest.is_zero() {
+            return false;
+        }
+        self.deadline.arm(Wait::Idle, rest);
+        true
+    }
+
+    /// The connection rests, until what is returned is dropped.
+    pub fn rest(&self) -> Resting<'_> {
+        let count = &self.context.resting;
+        count.set(count.get() + 1);
+        Resting(count)
     }
 
     /// Notes the exchange whose key is of account from now on.

@@ -270,6 +270,7 @@ impl Metrics {
             closed: self.closed.clone(),
             pools: BTreeMap::new(),
             connections: 0,
+            resting: 0,
         }
     }
 }
@@ -296,8 +297,9 @@ pub struct Report {
     pub closed: BTreeMap<&'static str, u64>,
     /// By server.
     pub pools: BTreeMap<String, PoolStats>,
-    /// Client connections open now.
+    /// Client connections open now, and how many of them rest.
     pub connections: u64,
+    pub resting: u64,
 }
 
 impl Report {
@@ -316,5 +318,6 @@ impl Report {
             self.pools.entry(server).or_default().add(stats);
         }
         self.connections += other.connections;
+        self.resting += other.resting;
     }
 }

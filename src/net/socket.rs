@@ -52,6 +52,15 @@ impl Socket {
         matches!(looked, Err(rustix::io::Errno::AGAIN))
     }
 
+    /// Ready when there may be something to read: bytes, the end, or a failure.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Socket::Tcp(stream) => stream.poll_read_ready(cx),
+            Socket::Unix(stream) => stream.poll_read_ready(cx),
+        }
+        .map(|_| ())
+    }
+
     /// Does this when there is something to read, and again whenever it would block.
     ///
     /// # Errors

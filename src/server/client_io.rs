@@ -47,6 +47,20 @@ impl ClientIo {
         }
     }
 
+    /// Has these bytes, which were read, read again before all others. They are copied: what they lie in may be large.
+    pub(super) fn unread(&mut self, bytes: &[u8]) {
+        debug_assert!(self.first.is_empty(), "all of it was read before more was");
+        self.first = Bytes::copy_from_slice(bytes);
+    }
+
+    /// Ready when there is something to read: bytes, the end, or a failure.
+    pub(super) fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.first.is_empty() {
+            return Poll::Ready(());
+        }
+        self.stream.socket().poll_readable(cx)
+    }
+
     /// Whether the client may still be sending what nobody will read: a refused body, or what follows an unreadable head.
     fn is_talking(&self) -> bool {
         if self.spoken == Spoken::Http2 {
@@ -72,7 +86,7 @@ impl ClientIo {
                     .arm(Wait::ClientWrite, self.link.timeouts().body);
             }
             (false, Some(Wait::ClientWrite)) => match self.before_write.take() {
-                Some(Wait::Idle) => self.deadline.arm(Wait::Idle, self.link.timeouts().idle),
+                Some(Wait::Idle) => self.link.wait_for_next(self.link.timeouts().idle),
                 Some(Wait::Stream) => self.deadline.arm(Wait::Stream, self.link.timeouts().stream),
                 _ => self.deadline.disarm(),
             },

@@ -1,4 +1,6 @@
 //! HTTP/1.1: one lane, in which requests follow one another.
+//!
+//! A connection that is idle for a while *rests*: hyper's state is let go, and made anew when the client speaks again.
 
 use super::{Drain, End};
 use crate::deadline::Wait;
@@ -9,45 +11,79 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use tokio::io::AsyncWrite;
 use tower::Service;
 
-pub(super) async fn serve<L>(io: ClientIo, link: Rc<Link>, drain: Drain, line: L) -> End
+pub(super) async fn serve<L>(mut io: ClientIo, link: Rc<Link>, drain: Drain, line: L) -> End
 where
     L: Service<Arrival, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
 {
-    let limits = link.limits();
-    // hyper's limits lie above ours, so that ours answer first; its timer is not set, ours are the deadlines.
-    let mut connection = http1::Builder::new()
-        .writev(false)
-        .max_headers(limits.headers.saturating_add(limits.headers / 4 + 1))
-        .max_buf_size(limits.head_bytes.saturating_mul(2).max(64 * 1024))
-        .serve_connection(
-            TokioIo::new(io),
-            Door {
-                link: Rc::clone(&link),
-                line,
-            },
+    loop {
+        let limits = link.limits();
+        // hyper's limits lie above ours, so that ours answer first; its timer is not set, ours are the deadlines.
+        // On the heap, so that nothing is kept of it while the connection rests.
+        let mut connection = Box::new(
+            http1::Builder::new()
+                .writev(false)
+                .max_headers(limits.headers.saturating_add(limits.headers / 4 + 1))
+                .max_buf_size(limits.head_bytes.saturating_mul(2).max(64 * 1024))
+                .serve_connection(
+                    TokioIo::new(io),
+                    Door {
+                        link: Rc::clone(&link),
+                        line: line.clone(),
+                    },
+                ),
         );
-    let end = Serving {
-        connection: Pin::new(&mut connection),
-        link: Rc::clone(&link),
-        drain,
-        told: false,
-    }
-    .await;
-    // Taken in any case: it holds the lane, which holds it.
-    let tunnel = link.take_tunnel();
-    match (end, tunnel) {
-        (End::Closed, Some(tunnel)) => {
-            let parts = connection.into_parts();
-            tunnel.carry(parts.io.into_inner(), parts.read_buf).await;
-            End::Closed
+        let pause = Serving {
+            connection: Pin::new(&mut *connection),
+            link: Rc::clone(&link),
+            drain: drain.clone(),
+            told: false,
         }
-        (end, _) => end,
+        .await;
+        // Taken in any case: it holds the lane, which holds it.
+        let tunnel = link.take_tunnel();
+        match (pause, tunnel) {
+            (Pause::Idle, _) => {
+                let parts = connection.into_parts();
+                io = parts.io.into_inner();
+                io.unread(&parts.read_buf);
+            }
+            (Pause::End(End::Closed), Some(tunnel)) => {
+                let parts = connection.into_parts();
+                Box::pin(tunnel.carry(parts.io.into_inner(), parts.read_buf)).await;
+                return End::Closed;
+            }
+            (Pause::End(end), _) => return end,
+        }
+        if !hears_more(&io, &link, &drain).await {
+            // Told in TLS, too, as far as that needs no waiting.
+            poll_fn(|cx| Poll::Ready(Pin::new(&mut io).poll_shutdown(cx).is_ready())).await;
+            return End::Closed;
+        }
     }
+}
+
+/// Rests until the client says something; whether it did. Idle connections are many: nothing is held here but the socket
+/// and the lane.
+async fn hears_more(io: &ClientIo, link: &Link, drain: &Drain) -> bool {
+    let _resting = link.rest();
+    poll_fn(|cx| {
+        link.wake_by(cx.waker());
+        if io.poll_heard(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        if drain.has_begun() || link.deadline().fired().is_some() {
+            return Poll::Ready(false);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// hyper's way into the line.
@@ -71,6 +107,13 @@ where
             request,
         })
     }
+}
+
+/// Why hyper serves a connection no longer.
+enum Pause {
+    /// The client has had nothing to say for a while. What hyper still keeps by then are empty buffers.
+    Idle,
+    End(End),
 }
 
 /// hyper's connection, under our deadlines and the drain.
@@ -98,9 +141,9 @@ where
 }
 
 impl<C: Connection> Future for Serving<'_, C> {
-    type Output = End;
+    type Output = Pause;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Pause> {
         let this = self.get_mut();
         this.link.wake_by(cx.waker());
         if this.drain.has_begun() && !this.told {
@@ -110,27 +153,30 @@ impl<C: Connection> Future for Serving<'_, C> {
         let fired = this.link.deadline().fired();
         match fired {
             Some(wait @ (Wait::Head | Wait::ClientWrite)) => {
-                return Poll::Ready(End::Fired(wait));
+                return Poll::Ready(Pause::End(End::Fired(wait)));
             }
             Some(Wait::Idle) if !this.told => {
-                this.told = true;
-                this.connection.as_mut().finish_and_close();
+                if !this.link.may_rest() {
+                    this.told = true;
+                    this.connection.as_mut().finish_and_close();
+                } else if !this.link.has_unread_body() {
+                    return Poll::Ready(Pause::Idle);
+                }
             }
             // The request's own future finds what fired, and answers.
             _ => {}
         }
-        match this.connection.as_mut().poll(cx) {
+        let end = match this.connection.as_mut().poll(cx) {
             // Whoever lingers too long is cut off; why the connection was to end, below, is still hyper's to say.
-            Poll::Ready(Ok(())) if fired == Some(Wait::Linger) => {
-                Poll::Ready(End::Fired(Wait::Linger))
-            }
-            Poll::Ready(Ok(())) => Poll::Ready(End::Closed),
-            Poll::Ready(Err(error)) => Poll::Ready(End::Failed(error)),
+            Poll::Ready(Ok(())) if fired == Some(Wait::Linger) => End::Fired(Wait::Linger),
+            Poll::Ready(Ok(())) => End::Closed,
+            Poll::Ready(Err(error)) => End::Failed(error),
             // What the request's own future was asked to act on is still so: it could not, or there is none any more.
             Poll::Pending => match this.link.overdue() {
-                Some(wait) => Poll::Ready(End::Fired(wait)),
-                None => Poll::Pending,
+                Some(wait) => End::Fired(wait),
+                None => return Poll::Pending,
             },
-        }
+        };
+        Poll::Ready(Pause::End(end))
     }
 }

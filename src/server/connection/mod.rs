@@ -82,7 +82,14 @@ where
     let (peer, link) = match listener.proxy_protocol {
         None => (peer, Link::new(Rc::clone(&context), peer, proto)),
         Some(versions) => {
-            match opening::relayed(&context, &socket, (peer, proto), versions, &drain).await {
+            let named = Box::pin(opening::relayed(
+                &context,
+                &socket,
+                (peer, proto),
+                versions,
+                &drain,
+            ));
+            match named.await {
                 Ok(named) => named,
                 Err(end) => return report(&context, peer, end),
             }
@@ -97,14 +104,16 @@ async fn speak<L>(socket: Socket, link: Rc<Link>, drain: Drain, line: L) -> End
 where
     L: Service<Arrival, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
 {
-    let (stream, spoken, first) = match open(socket, &link, &drain).await {
+    // Boxed, so that the connection's task is not for ever as large as a handshake of TLS.
+    let opened = Box::pin(open(socket, &link, &drain)).await;
+    let (stream, spoken, first) = match opened {
         Ok(opened) => opened,
         Err(end) => return end,
     };
     let io = ClientIo::new(stream, first, Rc::clone(&link), spoken);
     match spoken {
         Spoken::Http1 => http1::serve(io, link, drain, line).await,
-        Spoken::Http2 => http2::serve(io, link, drain, line).await,
+        Spoken::Http2 => Box::pin(http2::serve(io, link, drain, line)).await,
     }
 }
 
