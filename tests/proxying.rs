@@ -759,3 +759,28 @@ fn a_body_over_the_limit_is_413_and_never_whole_upstream() {
     );
     assert_eq!(upstream.seen().len(), 2);
 }
+
+#[test]
+fn the_head_of_an_answer_may_be_large_but_not_boundless() {
+    let upstream = Scripted::start(|mut peer| {
+        while let Some(head) = peer.head() {
+            let size: usize = Peer::target(&head)[6..].parse().expect("a size");
+            let filler = "x".repeat(size);
+            peer.send(format!(
+                "HTTP/1.1 200 OK\r\nx-filler: {filler}\r\ncontent-length: 2\r\n\r\nok"
+            ));
+        }
+    });
+    let (_folder, gateway) = gateway(upstream.address, "");
+    let mut client = gateway.connect();
+    for (size, status) in [
+        (10, 200),
+        (60_000, 200),
+        (70_000, 502),
+        (1 << 20, 502),
+        (10, 200),
+    ] {
+        let answer = client.call(&format!("GET /open/{size}"), &[], "");
+        assert_eq!(answer.status, status, "{size}");
+    }
+}

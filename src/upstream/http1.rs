@@ -10,6 +10,10 @@ use std::future::poll_fn;
 use tokio::io::AsyncWriteExt;
 use tokio::task::AbortHandle;
 
+/// Most bytes that are read before they are passed on, and most that the head of an answer may have: as over HTTP/2. A
+/// client of HTTP/2 that does not read makes us hold so much for each of its streams.
+const BUFFER: usize = 64 * 1024;
+
 /// A connection, and whoever holds it.
 pub(super) struct Http1<B> {
     pub(super) sender: http1::SendRequest<B>,
@@ -43,6 +47,7 @@ where
     pub(super) async fn begin(io: UpstreamIo, probe: Probe) -> Result<Self, ConnectError> {
         let (sender, connection) = http1::Builder::new()
             .writev(false)
+            .max_buf_size(BUFFER)
             .handshake::<_, B>(TokioIo::new(io))
             .await
             .map_err(ConnectError::Handshake)?;
