@@ -483,15 +483,17 @@ impl Gateway {
         }
     }
 
-    /// Its anonymous memory in KiB, once it stays the same for a while.
+    /// Its anonymous memory in KiB, once it stays the same for some seconds: connections come to rest, and the allocator
+    /// gives back what they held.
     async fn settled(&self) -> u64 {
-        let mut last = 0;
-        for _ in 0..50 {
+        let (mut last, mut same) = (0, 0);
+        for _ in 0..100 {
             let now = anonymous_kib(self.child.id());
-            if now.abs_diff(last) < 64 {
-                return now;
-            }
+            same = if now.abs_diff(last) < 64 { same + 1 } else { 0 };
             last = now;
+            if same == 10 {
+                break;
+            }
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
         last
