@@ -95,7 +95,10 @@ pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        // Asked, not killed: what is built to write down what it did, does so as it exits.
+        if let Some(pid) = rustix::process::Pid::from_raw(self.0.id().cast_signed()) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
         let _ = self.0.wait();
     }
 }
@@ -123,6 +126,7 @@ pub fn free_port() -> u16 {
     socket.local_addr().expect("an address").port()
 }
 
+/// Starts a gateway: this build, or the binary that `KEYGATE_BENCH_BINARY` names.
 pub fn keygate(folder: &Path, port: u16, admin: u16, upstream: u16) -> Running {
     let routes: String = (0..99).fold(String::new(), |mut text, i| {
         let _ = writeln!(
@@ -144,13 +148,17 @@ pub fn keygate(folder: &Path, port: u16, admin: u16, upstream: u16) -> Running {
     std::fs::write(folder.join("keygate.toml"), main).expect("write");
     std::fs::write(folder.join("routes.toml"), policy).expect("write");
     let log = std::fs::File::create(folder.join("keygate.log")).expect("a log");
-    let child = pinned("0", env!("CARGO_BIN_EXE_keygate"))
-        .arg("run")
-        .arg("--config")
-        .arg(folder.join("keygate.toml"))
-        .stderr(log)
-        .spawn()
-        .expect("keygate starts");
+    let built = std::env::var("KEYGATE_BENCH_BINARY");
+    let child = pinned(
+        "0",
+        built.as_deref().unwrap_or(env!("CARGO_BIN_EXE_keygate")),
+    )
+    .arg("run")
+    .arg("--config")
+    .arg(folder.join("keygate.toml"))
+    .stderr(log)
+    .spawn()
+    .expect("keygate starts");
     let running = Running(child);
     wait(port);
     running
