@@ -2,7 +2,7 @@
 
 use super::connect::{ConnectError, connect};
 use super::http1::Http1;
-use super::http2::Connection;
+use super::http2::{Connection, Place};
 use super::io::{Open, UpstreamIo};
 use super::lease::{Lease, Over};
 use crate::config::{Http2, Scheme, UpstreamServer, UpstreamSettings};
@@ -314,7 +314,7 @@ where
         if used {
             self.reused.set(self.reused.get() + 1);
         }
-        let place = Over::Http2(connection.place());
+        let place = Over::Http2(Place::on(connection));
         Some(Lease::new(place, Rc::clone(self), used))
     }
 
@@ -399,7 +399,7 @@ where
         let over = if http2 {
             let connection = Connection::begin(io, probe, self.sweeper.clone()).await?;
             let connection = Rc::new(connection);
-            let place = connection.place();
+            let place = Place::on(&connection);
             self.shared.borrow_mut().push(connection);
             Over::Http2(place)
         } else {
