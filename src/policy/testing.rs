@@ -125,3 +125,28 @@ pub fn compile_with_management(
         management,
     })
 }
+
+/// Each error as its line, the line of the other place (or 0), and its sentence.
+pub fn errors(result: Result<Policy, Vec<PolicyError>>) -> Vec<(usize, usize, String)> {
+    let errors = result.err().unwrap_or_default();
+    let lines = |e: &PolicyError| {
+        (
+            e.place().line,
+            e.other_place().map_or(0, |place| place.line),
+        )
+    };
+    errors
+        .iter()
+        .map(|e| (lines(e).0, lines(e).1, e.to_string()))
+        .collect()
+}
+
+/// Whether these are the errors, each as [`errors`] gives it.
+pub fn assert_errors(result: Result<Policy, Vec<PolicyError>>, expected: &[(usize, usize, &str)]) {
+    let got = errors(result);
+    let got: Vec<_> = got
+        .iter()
+        .map(|(a, b, text)| (*a, *b, text.as_str()))
+        .collect();
+    assert_eq!(got, expected);
+}

@@ -13,20 +13,25 @@
 //!
 //! Nothing else can be shadowed whole: a param always has values that are no literal of the policy, a route for any host
 //! has hosts that no other route names.
+//!
+//! `management` makes the routes of the management API, `hang` hangs all routes in the tree and finds those that want the
+//! same requests.
 
-use super::management::{KEY_SEGMENT, Owned};
-use super::methods::{ByMethod, MethodClash};
+mod hang;
+mod management;
+
+pub(super) use hang::Written;
+
+use super::management::Owned;
 use super::pattern::{Pattern, Segment};
-use super::problem::{PolicyError, list, nearest_scope};
-use super::tree::{EndId, Tree};
+use super::problem::{PolicyError, nearest_scope};
 use super::{
-    Access, AccessSpec, Exceptions, HostPattern, ManagementOp, ManagementSpec, Methods, Place,
-    Policy, PolicyId, PolicySpec, Route, RouteIdentity, RouteIndex, RouteSettings, RouteSpec,
-    Target, reach, widen,
+    Access, AccessSpec, Exceptions, Methods, Place, Policy, PolicyId, PolicySpec, Route,
+    RouteIdentity, RouteIndex, RouteSpec, Target, reach, widen,
 };
 use crate::key::{ScopeName, Scopes};
 use http::Method;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 impl Policy {
@@ -76,15 +81,6 @@ fn in_order(mut errors: Vec<PolicyError>) -> Vec<PolicyError> {
         !error.is_about_a_path() || seen.insert((std::mem::discriminant(error), both(error)))
     });
     errors
-}
-
-/// One end of the tree as it was written: the first route that ends there speaks for all.
-pub(super) struct Written {
-    pub end: EndId,
-    pub host: Option<HostPattern>,
-    pub pattern: Pattern,
-    /// As text.
-    pub template: Arc<str>,
 }
 
 struct Compiler<'s> {
@@ -239,177 +235,6 @@ impl<'s> Compiler<'s> {
         }
         self.scopes.including(scope).cloned().collect()
     }
-
-    fn add_management(&mut self, spec: &ManagementSpec) {
-        if spec.paths.is_empty() {
-            return;
-        }
-        let scopes: BTreeSet<ScopeName> = self
-            .including(&spec.scope.0, &spec.scope.1)
-            .into_iter()
-            .collect();
-        let access = Access::Scopes(scopes.into_iter().collect());
-        for (text, place) in &spec.paths {
-            let segments = match management_path(text) {
-                Ok(segments) => segments,
-                Err(why) => {
-                    self.errors.push(PolicyError::ManagementPath {
-                        path: text.clone(),
-                        why,
-                        place: place.clone(),
-                    });
-                    continue;
-                }
-            };
-            for (other, other_text, other_place) in &self.owned {
-                let (path, above, place, other) = if segments.starts_with(other) {
-                    (text, other_text, place, other_place)
-                } else if other.starts_with(&segments) {
-                    (other_text, text, other_place, place)
-                } else {
-                    continue;
-                };
-                self.errors.push(PolicyError::ManagementOverlap {
-                    path: path.clone(),
-                    above: above.clone(),
-                    place: place.clone(),
-                    other: other.clone(),
-                });
-            }
-            let path = literal_path(&segments);
-            self.owned.push((segments, text.clone(), place.clone()));
-            let on_key = format!("{path}{KEY_SEGMENT}");
-            let owned = Owned {
-                on_path: self.operations(
-                    &path,
-                    &[
-                        (Method::POST, ManagementOp::Create),
-                        (Method::GET, ManagementOp::List),
-                    ],
-                    (&access, place),
-                ),
-                on_key: self.operations(
-                    &on_key,
-                    &[
-                        (Method::GET, ManagementOp::Get),
-                        (Method::PUT, ManagementOp::Update),
-                        (Method::DELETE, ManagementOp::Delete),
-                    ],
-                    (&access, place),
-                ),
-                path: path.into_boxed_str(),
-            };
-            self.management.push(owned);
-        }
-    }
-
-    fn operations(
-        &mut self,
-        template: &str,
-        operations: &[(Method, ManagementOp)],
-        (access, place): (&Access, &Place),
-    ) -> ByMethod {
-        let routes: Vec<(RouteIndex, Methods)> = operations
-            .iter()
-            .map(|(method, operation)| {
-                let methods = Methods::Named(vec![method.clone()]);
-                let route = Route {
-                    name: Arc::from(format!("{method} {template}")),
-                    template: Arc::from(template),
-                    host: None,
-                    methods: methods.clone(),
-                    access: access.clone(),
-                    target: Target::Management(*operation),
-                    allow: Exceptions::NONE,
-                    settings: RouteSettings::default(),
-                    identity: RouteIdentity::of(None, &methods, [template]),
-                    place: place.clone(),
-                };
-                (self.push(route), methods)
-            })
-            .collect();
-        let routes: Vec<_> = routes
-            .iter()
-            .map(|(route, methods)| (*route, methods))
-            .collect();
-        // Each operation has a method of its own.
-        ByMethod::settle(&routes).0
-    }
-
-    /// Hangs all routes in a tree, and finds those that want the same requests.
-    fn settle(&mut self) -> (Tree, Vec<Written>) {
-        let mut tree = Tree::new();
-        let mut ends: BTreeMap<EndId, Vec<usize>> = BTreeMap::new();
-        for (at, (route, pattern, _)) in self.hung.iter().enumerate() {
-            let end = tree.insert(self.routes[route.index()].host.as_ref(), pattern);
-            ends.entry(end).or_default().push(at);
-        }
-        let mut written = Vec::with_capacity(ends.len());
-        for (end, hung) in ends {
-            let routes: Vec<(RouteIndex, &Methods)> = hung
-                .iter()
-                .map(|at| self.hung[*at].0)
-                .map(|route| (route, &self.routes[route.index()].methods))
-                .collect();
-            let (table, clashes) = ByMethod::settle(&routes);
-            tree.settle(end, table);
-            let place_of = |route: RouteIndex| {
-                let at = hung.iter().find(|at| self.hung[**at].0 == route);
-                at.map_or_else(
-                    || self.routes[route.index()].place.clone(),
-                    |at| self.hung[*at].2.clone(),
-                )
-            };
-            for clash in clashes {
-                let error = self.clash_error(clash, place_of);
-                self.errors.push(error);
-            }
-            let (first, pattern, _) = &self.hung[hung[0]];
-            let route = &self.routes[first.index()];
-            written.push(Written {
-                end,
-                host: route.host.clone(),
-                pattern: pattern.clone(),
-                template: Arc::clone(&route.template),
-            });
-        }
-        (tree, written)
-    }
-
-    fn clash_error(
-        &self,
-        clash: MethodClash,
-        place_of: impl Fn(RouteIndex) -> Place,
-    ) -> PolicyError {
-        let route = |index: RouteIndex| &self.routes[index.index()];
-        match clash {
-            MethodClash::Same {
-                first,
-                second,
-                methods,
-            } => PolicyError::Conflict {
-                pattern: route(second).template.to_string(),
-                host: route(second).host.clone(),
-                methods: if methods.is_empty() {
-                    "every method not named".to_owned()
-                } else {
-                    list(&methods)
-                },
-                place: place_of(second),
-                other: place_of(first),
-            },
-            MethodClash::NothingLeft {
-                route: index,
-                takers,
-            } => PolicyError::Unreachable {
-                pattern: route(index).template.to_string(),
-                host: route(index).host.clone(),
-                by: route(takers[0]).name.to_string(),
-                place: place_of(index),
-                other: place_of(takers[0]),
-            },
-        }
-    }
 }
 
 /// What logs and metrics call a route: its name, else its first method, host and path as written.
@@ -430,39 +255,6 @@ fn route_name(spec: &RouteSpec, path: &str) -> Arc<str> {
     Arc::from(name)
 }
 
-/// Reads a management path: literals only, canonical without exceptions, not `/`, no slash at its end.
-fn management_path(text: &str) -> Result<Vec<Segment>, String> {
-    let pattern = Pattern::parse(text).map_err(|error| error.to_string())?;
-    if pattern
-        .segments
-        .iter()
-        .any(|segment| !matches!(segment, Segment::Literal(_)))
-    {
-        return Err("it has no params".to_owned());
-    }
-    if matches!(pattern.segments.last(), Some(Segment::Literal(last)) if last.is_empty()) {
-        return Err("it does not end in `/`".to_owned());
-    }
-    if !pattern.needs.is_none() {
-        return Err(format!(
-            "its text needs {}",
-            exception_names(pattern.needs, Exceptions::NONE)
-        ));
-    }
-    Ok(pattern.segments)
-}
-
-fn literal_path(segments: &[Segment]) -> String {
-    let mut path = String::new();
-    for segment in segments {
-        if let Segment::Literal(text) = segment {
-            path.push('/');
-            path.push_str(text);
-        }
-    }
-    path
-}
-
 /// The names of the exceptions that are needed and not allowed.
 fn exception_names(needs: Exceptions, allow: Exceptions) -> String {
     let names = Exceptions::NAMES
@@ -476,34 +268,11 @@ fn exception_names(needs: Exceptions, allow: Exceptions) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::HostPattern;
     use super::super::testing::{
-        at_line, compile, compile_with_management, route, routes, scope, scopes,
+        assert_errors, at_line, compile, compile_with_management, errors, route, routes,
     };
     use super::*;
-
-    /// Each error as its line, the line of the other place (or 0), and its sentence.
-    fn errors(result: Result<Policy, Vec<PolicyError>>) -> Vec<(usize, usize, String)> {
-        let errors = result.err().unwrap_or_default();
-        let lines = |e: &PolicyError| {
-            (
-                e.place().line,
-                e.other_place().map_or(0, |place| place.line),
-            )
-        };
-        errors
-            .iter()
-            .map(|e| (lines(e).0, lines(e).1, e.to_string()))
-            .collect()
-    }
-
-    fn assert_errors(result: Result<Policy, Vec<PolicyError>>, expected: &[(usize, usize, &str)]) {
-        let got = errors(result);
-        let got: Vec<_> = got
-            .iter()
-            .map(|(a, b, text)| (*a, *b, text.as_str()))
-            .collect();
-        assert_eq!(got, expected);
-    }
 
     #[test]
     fn every_fault_is_reported_in_one_run() {
@@ -571,64 +340,6 @@ mod tests {
     }
 
     #[test]
-    fn routes_are_in_conflict_where_host_path_and_method_are_the_same() {
-        let host = |name: &str, mut spec: RouteSpec| {
-            spec.host = Some(HostPattern::parse(name).unwrap());
-            spec
-        };
-        for (one, two, conflict) in [
-            (
-                route("GET", "/a/{x}", "full"),
-                route("GET", "/a/{y}", "full"),
-                true,
-            ),
-            (
-                route("", "/a/{x}", "full"),
-                route("", "/a/{x}", "public"),
-                true,
-            ),
-            (route("", "/{*a}", "full"), route("", "/{*b}", "full"), true),
-            (
-                route("GET", "/%61", "full"),
-                route("GET", "/a", "full"),
-                true,
-            ),
-            (
-                host("A.b", route("", "/", "full")),
-                host("a.B", route("", "/", "full")),
-                true,
-            ),
-            (
-                route("GET", "/a", "full"),
-                route("HEAD", "/a", "full"),
-                false,
-            ),
-            (route("GET", "/a", "full"), route("", "/a", "full"), false),
-            (route("", "/a", "full"), route("", "/a/", "full"), false),
-            (route("", "/a", "full"), route("", "/A", "full"), false),
-            (route("", "/{a}", "full"), route("", "/{*a}", "full"), false),
-            (
-                host("a.b", route("", "/", "full")),
-                host("*.b", route("", "/", "full")),
-                false,
-            ),
-            (
-                host("a.b", route("", "/", "full")),
-                route("", "/", "full"),
-                false,
-            ),
-        ] {
-            let shown = format!(
-                "{:?} {:?} and {:?} {:?}",
-                one.host, one.paths, two.host, two.paths
-            );
-            let result = compile(vec![one, at_line(2, two)]);
-            let got = matches!(result, Err(e) if matches!(e[..], [PolicyError::Conflict { .. }]));
-            assert_eq!(got, conflict, "{shown}");
-        }
-    }
-
-    #[test]
     fn a_route_that_no_request_can_reach_is_an_error_that_names_what_takes_them() {
         // All seven methods are named elsewhere.
         let named = compile(routes(&[
@@ -686,85 +397,6 @@ mod tests {
         let spec = route("", "/apikeys/v3/a;b /apikeys/v3.0/a;b", "full");
         let got = compile_with_management(&["/apikeys"], vec![spec]);
         assert_eq!(errors(got).len(), 2);
-    }
-
-    #[test]
-    fn a_management_path_is_plain_text_and_none_is_below_another() {
-        for (paths, expected) in [
-            (
-                &["/"][..],
-                "`/` cannot be a management path: it does not end in `/`",
-            ),
-            (
-                &["/a/"],
-                "`/a/` cannot be a management path: it does not end in `/`",
-            ),
-            (
-                &["/{a}"],
-                "`/{a}` cannot be a management path: it has no params",
-            ),
-            (
-                &["a"],
-                "`a` cannot be a management path: a path starts with `/`",
-            ),
-            (
-                &["/a%2fb"],
-                "`/a%2fb` cannot be a management path: its text needs `encoded-slash`",
-            ),
-            (
-                &["/a", "/a"],
-                "the management path `/a` is at or below the management path `/a`",
-            ),
-            (
-                &["/a", "/a/b"],
-                "the management path `/a/b` is at or below the management path `/a`",
-            ),
-            (
-                &["/a/b", "/a"],
-                "the management path `/a/b` is at or below the management path `/a`",
-            ),
-        ] {
-            let got = errors(compile_with_management(paths, Vec::new()));
-            assert_eq!(got.len(), 1, "{paths:?}");
-            assert_eq!(got[0].2, expected, "{paths:?}");
-        }
-        let undeclared = Policy::compile(PolicySpec {
-            scopes: scopes(),
-            routes: Vec::new(),
-            management: Some(ManagementSpec {
-                paths: vec![("/a".to_owned(), super::super::testing::place(1))],
-                scope: (scope("Admn"), super::super::testing::place(2)),
-            }),
-        });
-        assert_errors(
-            undeclared,
-            &[(
-                2,
-                0,
-                "the scope `Admn` is not declared; did you mean `admin`?",
-            )],
-        );
-    }
-
-    #[test]
-    fn a_route_at_or_below_a_management_path_is_an_error_for_any_host_and_a_broader_one_is_fine() {
-        for (path, fine) in [
-            ("/v3/apikeys", false),
-            ("/v3/apikeys/", false),
-            ("/v3/apikeys/{*rest}", false),
-            ("/v3/%61pikeys/x", false),
-            ("/v3/{*rest}", true),
-            ("/v3/{x}", true),
-            ("/v3/{x}/y", true),
-            ("/v3/apikeysx", true),
-            ("/v3/Apikeys", true),
-            ("/v3", true),
-        ] {
-            let mut spec = route("", path, "full");
-            spec.host = Some(HostPattern::parse("a.example").unwrap());
-            let got = compile_with_management(&["/v3/apikeys"], vec![spec]);
-            assert_eq!(got.is_ok(), fine, "{path}");
-        }
     }
 
     #[test]
