@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 use support::trial::pause;
-use support::{Folder, Gateway, PATIENCE, ROUTES, Upstream};
+use support::{Folder, Gateway, PATIENCE, ROUTES, Upstream, fleet};
 
 /// Whether this can be run. When it cannot, that is said, past the test harness that keeps what a passing test prints.
 fn is_here(what: &str, command: &mut Command) -> bool {
@@ -344,29 +344,10 @@ fn all_are_answered(gateway: &Gateway, key: &str, file: &[u8]) {
     assert_eq!((answer.status, &answer.body[..]), (206, &file[100..200]));
 }
 
-/// A gateway before these servers, and a key for it.
-fn before(servers: &str, more: &str) -> (Folder, String, Gateway) {
-    let folder = Folder::with_main(
-        &format!(
-            r#"
-include = ["routes.toml"]
-[server]
-listen = ["127.0.0.1:0"]
-workers = 1
-[admin]
-listen = "127.0.0.1:0"
-[log]
-format = "json"
-[keys]
-store = "sqlite:data/keygate.db"
-secret = "secret/master"
-[upstreams.chat]
-servers = ["{servers}"]
-{more}
-"#
-        ),
-        ROUTES,
-    );
+/// A gateway before this server, and a key for it.
+fn before(server: &str) -> (Folder, String, Gateway) {
+    let chat = format!("servers = [\"{server}\"]");
+    let folder = Folder::with_main(&fleet::main(1, "", &chat), ROUTES);
     let key = folder.new_key("Peer", "fullAccess");
     let gateway = folder.start();
     (folder, key, gateway)
@@ -381,7 +362,7 @@ fn nginx_as_an_upstream_ends_its_connections_and_costs_no_request() {
     let (nginx, address) = Nginx::on_a_port(&http);
     let file = support::wire::noise(5_000_000);
     std::fs::write(nginx.folder.path().join("file"), &file).expect("write");
-    let (_folder, key, gateway) = before(&format!("http://{address}"), "");
+    let (_folder, key, gateway) = before(&format!("http://{address}"));
     all_are_answered(&gateway, &key, &file);
     assert!(gateway.metric("keygate_upstream_connections_opened_total") >= 15);
 }
@@ -555,7 +536,7 @@ fn nginx_as_an_upstream_of_http2_says_goaway_and_costs_no_request() {
     let (nginx, address) = Nginx::on_a_port(&http);
     let file = support::wire::noise(5_000_000);
     std::fs::write(nginx.folder.path().join("file"), &file).expect("write");
-    let (_folder, key, gateway) = before(&format!("h2c://{address}"), "");
+    let (_folder, key, gateway) = before(&format!("h2c://{address}"));
     all_are_answered(&gateway, &key, &file);
     assert!(gateway.metric("keygate_upstream_connections_opened_total") >= 15);
 }
@@ -574,7 +555,7 @@ fn nginx_on_a_unix_socket_is_an_upstream_like_another() {
     support::trial::until("nginx listens", || {
         std::os::unix::net::UnixStream::connect(&socket).is_ok()
     });
-    let (_folder, key, gateway) = before(&format!("unix:{}", socket.display()), "");
+    let (_folder, key, gateway) = before(&format!("unix:{}", socket.display()));
     all_are_answered(&gateway, &key, &file);
 }
 
@@ -584,7 +565,7 @@ fn nodes_http2_server_says_goaway_and_costs_no_request() {
         return;
     }
     let peer = Peer::start(Command::new("node").arg(script("http2_server.mjs")));
-    let (_folder, _key, gateway) = before(&format!("h2c://{}", peer.address), "");
+    let (_folder, _key, gateway) = before(&format!("h2c://{}", peer.address));
     let mut client = gateway.connect();
     for n in 0..60 {
         // Every third answer comes after a GOAWAY.

@@ -6,7 +6,7 @@ mod support;
 use std::net::TcpListener;
 use std::sync::mpsc::sync_channel;
 use support::scripted::{Got, Peer, Scripted, outcome};
-use support::{Folder, Gateway, ROUTES};
+use support::{Folder, Gateway, ROUTES, fleet};
 
 fn gateway(upstream: &Scripted, main: &str) -> (Folder, Gateway) {
     let folder = Folder::new(upstream.address, main, ROUTES);
@@ -549,31 +549,12 @@ fn one_of_several_servers_that_is_down_costs_no_request() {
             peer.answer("up");
         }
     });
-    let down = {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        listener.local_addr().expect("an address")
-    };
-    let folder = Folder::with_main(
-        &format!(
-            r#"
-include = ["routes.toml"]
-[server]
-listen = ["127.0.0.1:0"]
-workers = 1
-[admin]
-listen = "127.0.0.1:0"
-[log]
-format = "json"
-[keys]
-store = "sqlite:data/keygate.db"
-secret = "secret/master"
-[upstreams.chat]
-servers = ["http://{down}", "http://{}"]
-"#,
-            upstream.address
-        ),
-        ROUTES,
+    let down = fleet::nobody();
+    let chat = format!(
+        "servers = [\"http://{down}\", \"http://{}\"]",
+        upstream.address
     );
+    let folder = Folder::with_main(&fleet::main(1, "", &chat), ROUTES);
     let gateway = folder.start();
     let mut clients: Vec<_> = (0..4).map(|_| gateway.connect()).collect();
     for _ in 0..10 {

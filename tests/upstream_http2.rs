@@ -16,7 +16,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use support::scripted::Scripted;
 use support::wire::{Authority, Caller, Framing, Wire, noise, runtime};
-use support::{Folder, Gateway, PATIENCE, ROUTES};
+use support::{Folder, Gateway, PATIENCE, ROUTES, fleet};
 use tokio::net::{TcpListener, TcpStream};
 
 type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -63,30 +63,9 @@ fn serve_streams(
     })
 }
 
+/// A gateway before this server; `more` goes into its `[upstreams.chat]`.
 fn gateway(upstream: SocketAddr, more: &str) -> (Folder, Gateway) {
-    let folder = Folder::with_main(
-        &format!(
-            r#"
-include = ["routes.toml"]
-[server]
-listen = ["127.0.0.1:0"]
-workers = 1
-[admin]
-listen = "127.0.0.1:0"
-[log]
-format = "json"
-[keys]
-store = "sqlite:data/keygate.db"
-secret = "secret/master"
-[upstreams.chat]
-servers = ["h2c://{upstream}"]
-{more}
-"#
-        ),
-        ROUTES,
-    );
-    let gateway = folder.start();
-    (folder, gateway)
+    fleet::gateway(&format!("servers = [\"h2c://{upstream}\"]\n{more}"))
 }
 
 async fn whole(body: &mut RecvStream) -> usize {

@@ -5,37 +5,16 @@
 mod support;
 
 use support::wire::{Authority, Caller, End, Framing, Server, Wire, hash, noise};
-use support::{Folder, Gateway, ROUTES};
+use support::{Folder, Gateway, ROUTES, fleet};
 
 /// A gateway before this server, whose certificate it trusts.
-fn gateway(server: &Server, authority: &Authority, more: &str) -> (Folder, Gateway) {
+fn gateway(server: &Server, authority: &Authority) -> (Folder, Gateway) {
     let tls = match server.wire {
         Wire::TlsHttp1 | Wire::TlsHttp2 => "tls.ca = \"ca.pem\"",
         Wire::Http1 | Wire::Http2 | Wire::Unix | Wire::UnixHttp2 => "",
     };
-    let folder = Folder::with_main(
-        &format!(
-            r#"
-include = ["routes.toml"]
-[server]
-listen = ["127.0.0.1:0"]
-workers = 1
-[admin]
-listen = "127.0.0.1:0"
-[log]
-format = "json"
-[keys]
-store = "sqlite:data/keygate.db"
-secret = "secret/master"
-[upstreams.chat]
-servers = ["{}"]
-{tls}
-{more}
-"#,
-            server.url
-        ),
-        ROUTES,
-    );
+    let chat = format!("servers = [\"{}\"]\n{tls}", server.url);
+    let folder = Folder::with_main(&fleet::main(1, "", &chat), ROUTES);
     authority.write(folder.path());
     let gateway = folder.start();
     (folder, gateway)
@@ -56,7 +35,7 @@ fn the_same_request_arrives_and_the_same_answer_comes_back_over_every_pair_of_pr
     let authority = Authority::new();
     for wire in WIRES {
         let upstream = Server::telling(wire, &authority);
-        let (_folder, gateway) = gateway(&upstream, &authority, "");
+        let (_folder, gateway) = gateway(&upstream, &authority);
         for client in CLIENTS {
             let mut caller = Caller::connect(gateway.address, client, &authority);
             for (method, size) in [
@@ -98,7 +77,7 @@ fn trailers_of_an_answer_reach_a_client_of_http2_without_what_belongs_in_a_head(
             body.send("data");
             body.trailers(&[("grpc-status", "0"), ("x-sum", "1"), ("set-cookie", "a=b")]);
         });
-        let (_folder, gateway) = gateway(&upstream, &authority, "");
+        let (_folder, gateway) = gateway(&upstream, &authority);
         let mut caller = Caller::connect(gateway.address, Wire::Http2, &authority);
         let answer = caller.call("GET", "/open/x", &[], b"");
         assert_eq!(answer.text(), "data", "{wire:?} {answer:?}");
@@ -123,7 +102,7 @@ fn a_call_of_grpc_keeps_its_trailers_both_ways_and_says_that_it_reads_them() {
             body.send("reply");
             body.trailers(&[("grpc-status", "0")]);
         });
-        let (_folder, gateway) = gateway(&upstream, &authority, "");
+        let (_folder, gateway) = gateway(&upstream, &authority);
         let mut caller = Caller::connect(gateway.address, Wire::Http2, &authority);
         for (kind, passes) in [("application/grpc+proto", true), ("text/plain", false)] {
             let headers = [("content-type", kind), ("te", "trailers")];
@@ -151,7 +130,7 @@ fn an_upload_that_its_client_breaks_off_never_looks_whole() {
         let upstream = Server::start(wire, &authority, |mut call| {
             let _ = call.read_all();
         });
-        let (_folder, gateway) = gateway(&upstream, &authority, "");
+        let (_folder, gateway) = gateway(&upstream, &authority);
         for client in CLIENTS {
             let what = format!("{client:?} to {wire:?}");
             let mut caller = Caller::connect(gateway.address, client, &authority);
@@ -179,7 +158,7 @@ fn an_answer_that_breaks_off_is_cut_and_never_looks_whole() {
                 body.send("half");
                 body.abort();
             });
-            let (_folder, gateway) = gateway(&upstream, &authority, "");
+            let (_folder, gateway) = gateway(&upstream, &authority);
             for client in CLIENTS {
                 let mut caller = Caller::connect(gateway.address, client, &authority);
                 let answer = caller.call("GET", "/open/x", &[], b"");
@@ -201,7 +180,7 @@ fn answers_without_a_body_stay_without_one() {
                 _ => call.begin_and_leave(200, &[("content-length", "4000")]),
             }
         });
-        let (_folder, gateway) = gateway(&upstream, &authority, "");
+        let (_folder, gateway) = gateway(&upstream, &authority);
         for client in CLIENTS {
             let mut caller = Caller::connect(gateway.address, client, &authority);
             for _ in 0..2 {
@@ -229,7 +208,7 @@ fn a_server_that_leaves_in_good_order_costs_no_request() {
     let authority = Authority::new();
     for wire in [Wire::Http2, Wire::TlsHttp2] {
         let upstream = Server::telling(wire, &authority);
-        let (_folder, gateway) = gateway(&upstream, &authority, "");
+        let (_folder, gateway) = gateway(&upstream, &authority);
         std::thread::scope(|scope| {
             let callers: Vec<_> = (0..4)
                 .map(|number| {

@@ -1,4 +1,4 @@
-//! Several servers behind one gateway: what is asked of them is counted, and each does what it is told.
+//! One server or several behind one gateway: what is asked of them is counted, and each does what it is told.
 
 use super::{Folder, Gateway, Handler, Seen, Upstream, respond};
 use std::net::{SocketAddr, TcpListener, TcpStream};
