@@ -5,37 +5,17 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
+use support::tools::{is_here, python};
 use support::trial::pause;
 use support::{Folder, Gateway, PATIENCE, ROUTES, Upstream, fleet};
 
-/// Whether this can be run. When it cannot, that is said, past the test harness that keeps what a passing test prints.
-fn is_here(what: &str, command: &mut Command) -> bool {
-    let run = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    let here = run.is_ok_and(|status| status.success());
-    if !here {
-        let name = std::thread::current().name().unwrap_or("?").to_owned();
-        let _ = writeln!(std::io::stderr(), "SKIPPED {name}: no {what} here");
-    }
-    here
-}
-
 fn tool(name: &str) -> bool {
     is_here(name, Command::new(name).arg("--version"))
-}
-
-/// Python, of `target/peers` where that was made.
-fn python() -> Command {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/bin/python");
-    Command::new(if own.exists() { own } else { "python3".into() })
 }
 
 fn python_with(module: &str) -> bool {

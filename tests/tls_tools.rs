@@ -6,34 +6,17 @@
 mod support;
 
 use std::io::Write;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use support::certificates::{Authority, Caller, Key, folder, put};
+use support::tools::{is_here, python};
 use support::{Folder, Gateway, ROUTES, Upstream};
-
-/// Whether this can be run. When it cannot, that is said, past the test harness that keeps what a passing test prints.
-fn is_here(what: &str, command: &mut Command) -> bool {
-    let run = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    let here = run.is_ok_and(|status| status.success());
-    if !here {
-        let name = std::thread::current().name().unwrap_or("?").to_owned();
-        let _ = writeln!(std::io::stderr(), "SKIPPED {name}: no {what} here");
-    }
-    here
-}
 
 fn has_openssl() -> bool {
     is_here("openssl", Command::new("openssl").arg("version"))
 }
 
-/// sslyze, of `target/peers` where that was made.
 fn sslyze() -> Command {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/bin/python");
-    let mut command = Command::new(if own.exists() { own } else { "python3".into() });
+    let mut command = python();
     command.args(["-m", "sslyze"]);
     command
 }

@@ -13,6 +13,7 @@ pub mod frames;
 pub mod local;
 pub mod process;
 pub mod scripted;
+pub mod tools;
 pub mod trial;
 pub mod wire;
 
