@@ -7,6 +7,7 @@ use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
 use std::net::TcpListener;
 use std::time::Duration;
+use support::house::House;
 use support::{Answer, Folder, Gateway, ROUTES, Upstream};
 
 /// Beside [`ROUTES`]: a route whose bodies are small.
@@ -42,31 +43,13 @@ const BAD: &[(&str, &[u8])] = &[
     ),
 ];
 
-struct House {
-    upstream: Upstream,
-    folder: Folder,
-    gateway: Gateway,
-    full: String,
-    auth: String,
-}
-
 impl House {
     fn build(main: &str) -> House {
         House::before(Upstream::echo(), main)
     }
 
     fn before(upstream: Upstream, main: &str) -> House {
-        let folder = Folder::new(upstream.address, main, &format!("{ROUTES}{SMALL}"));
-        let full = folder.new_key("full", "fullAccess");
-        let auth = folder.new_key("auth", "authOnly");
-        let gateway = folder.start();
-        House {
-            upstream,
-            folder,
-            gateway,
-            full,
-            auth,
-        }
+        House::of(upstream, main, &format!("{ROUTES}{SMALL}"))
     }
 
     fn ask(&self, key: &str, request: &str, body: &str) -> Answer {

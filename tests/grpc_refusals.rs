@@ -6,7 +6,8 @@ mod support;
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use std::net::SocketAddr;
-use support::{Folder, Gateway, PATIENCE, Upstream};
+use support::house::House;
+use support::{PATIENCE, Upstream};
 
 const ROUTES: &str = r#"
 [scopes]
@@ -94,36 +95,15 @@ fn call(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Got {
     })
 }
 
-struct House {
-    upstream: Upstream,
-    gateway: Gateway,
-    full: String,
-    weak: String,
-    _folder: Folder,
-}
-
-impl House {
-    fn build() -> House {
-        let upstream = Upstream::echo();
-        let main = "[upstreams.away]\nservers = [\"http://127.0.0.1:1\"]\n";
-        let folder = Folder::new(upstream.address, main, ROUTES);
-        let full = folder.new_key("full", "fullAccess");
-        let weak = folder.new_key("weak", "authOnly");
-        let gateway = folder.start();
-        House {
-            upstream,
-            gateway,
-            full,
-            weak,
-            _folder: folder,
-        }
-    }
+fn house() -> House {
+    let main = "[upstreams.away]\nservers = [\"http://127.0.0.1:1\"]\n";
+    House::of(Upstream::echo(), main, ROUTES)
 }
 
 #[test]
 fn every_refusal_has_a_grpc_status_and_no_body() {
-    let house = House::build();
-    let (full, weak) = (("apikey", &*house.full), ("apikey", &*house.weak));
+    let house = house();
+    let (full, weak) = (("apikey", &*house.full), ("apikey", &*house.auth));
     for (path, more, status, also) in [
         (
             "/chat.Service/Call",
@@ -203,7 +183,7 @@ fn every_refusal_has_a_grpc_status_and_no_body() {
 
 #[test]
 fn what_is_no_grpc_or_not_over_http_2_is_refused_as_ever() {
-    let house = House::build();
+    let house = house();
     for content_type in [
         "application/grpc-web",
         "application/grpc-web+proto",

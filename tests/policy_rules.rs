@@ -3,7 +3,8 @@
 
 mod support;
 
-use support::{Folder, Gateway, Upstream};
+use support::house::House;
+use support::{Folder, Upstream};
 
 const HEAD: &str = r#"
 [scopes]
@@ -12,15 +13,6 @@ fullAccess = ["authOnly"]
 [defaults]
 upstream = "chat"
 "#;
-
-/// A running gateway with a policy, and keys of both scopes.
-struct House {
-    upstream: Upstream,
-    folder: Folder,
-    gateway: Gateway,
-    full: String,
-    auth: String,
-}
 
 impl House {
     fn build(main: &str, routes: &str) -> House {
@@ -33,17 +25,7 @@ impl House {
         } else {
             HEAD
         };
-        let folder = Folder::new(upstream.address, main, &format!("{head}{routes}"));
-        let full = folder.new_key("full", "fullAccess");
-        let auth = folder.new_key("auth", "authOnly");
-        let gateway = folder.start();
-        House {
-            upstream,
-            folder,
-            gateway,
-            full,
-            auth,
-        }
+        House::of(upstream, main, &format!("{head}{routes}"))
     }
 
     /// What becomes of a request with a fullAccess key: `name` of the route that let it through, or the status and the

@@ -3,7 +3,8 @@
 
 mod support;
 
-use support::{Answer, Folder, Gateway, Upstream, respond};
+use support::house::House;
+use support::{Answer, Upstream, respond};
 
 const ROUTES: &str = r#"
 [scopes]
@@ -47,38 +48,26 @@ maintenance = { status = 410 }
 
 const APP: &str = "Origin: https://app.example.com";
 
-struct House {
-    upstream: Upstream,
-    gateway: Gateway,
-    full: String,
-    weak: String,
-    _folder: Folder,
+/// A gateway whose upstream allows an origin of its own.
+fn house(main: &str) -> House {
+    let upstream = Upstream::start(|_, stream| {
+        respond(
+            stream,
+            200,
+            &["Access-Control-Allow-Origin: https://upstream.example.com"],
+            "[]",
+            2,
+        )
+    });
+    House::of(upstream, main, ROUTES)
+}
+
+/// The header with this key.
+fn apikey(key: &str) -> String {
+    format!("apikey: {key}")
 }
 
 impl House {
-    fn build(main: &str) -> House {
-        let upstream = Upstream::start(|_, stream| {
-            respond(
-                stream,
-                200,
-                &["Access-Control-Allow-Origin: https://upstream.example.com"],
-                "[]",
-                2,
-            )
-        });
-        let folder = Folder::new(upstream.address, main, ROUTES);
-        let full = format!("apikey: {}", folder.new_key("full", "fullAccess"));
-        let weak = format!("apikey: {}", folder.new_key("weak", "authOnly"));
-        let gateway = folder.start();
-        House {
-            upstream,
-            gateway,
-            full,
-            weak,
-            _folder: folder,
-        }
-    }
-
     fn ask(&self, request: &str, headers: &[&str]) -> Answer {
         self.gateway.call(request, headers, "")
     }
@@ -95,31 +84,32 @@ fn origin(answer: &Answer) -> Option<&str> {
 
 #[test]
 fn a_routes_own_table_goes_before_the_general_one_on_all_its_answers() {
-    let house = House::build("[cors]\norigins = [\"*\"]\n");
+    let house = house("[cors]\norigins = [\"*\"]\n");
+    let (full, auth) = (&*apikey(&house.full), &*apikey(&house.auth));
     let app = Some("https://app.example.com");
     for (request, headers, status, expected) in [
-        ("GET /own", &[APP, &*house.full][..], 200, app),
-        ("HEAD /own", &[APP, &*house.full], 200, app),
+        ("GET /own", &[APP, full][..], 200, app),
+        ("HEAD /own", &[APP, full], 200, app),
         ("GET /own", &[APP], 401, app),
-        ("GET /own", &[APP, &*house.weak], 403, app),
+        ("GET /own", &[APP, auth], 403, app),
         (
             "GET /own",
-            &["Origin: https://evil.example", &*house.full],
+            &["Origin: https://evil.example", full],
             200,
             None,
         ),
-        ("GET /own", &[&*house.full], 200, None),
-        ("POST /own", &[APP, &*house.full], 200, Some("*")),
-        ("PUT /own", &[APP, &*house.full], 405, Some("*")),
+        ("GET /own", &[full], 200, None),
+        ("POST /own", &[APP, full], 200, Some("*")),
+        ("PUT /own", &[APP, full], 405, Some("*")),
         (
             "GET /off",
-            &[APP, &*house.full],
+            &[APP, full],
             200,
             Some("https://upstream.example.com"),
         ),
         ("GET /off", &[APP], 401, None),
-        ("GET /plain", &[APP, &*house.full], 200, Some("*")),
-        ("GET /nowhere", &[APP, &*house.full], 404, Some("*")),
+        ("GET /plain", &[APP, full], 200, Some("*")),
+        ("GET /nowhere", &[APP, full], 404, Some("*")),
     ] {
         let answer = house.ask(request, headers);
         let row = format!("{request} {headers:?}");
@@ -130,7 +120,7 @@ fn a_routes_own_table_goes_before_the_general_one_on_all_its_answers() {
 
 #[test]
 fn a_preflight_is_told_the_table_of_the_route_it_asks_about_and_nothing_of_another() {
-    let house = House::build("[cors]\norigins = [\"*\"]\n");
+    let house = house("[cors]\norigins = [\"*\"]\n");
     for (app, expected) in [
         (APP, Some("https://app.example.com")),
         ("Origin: https://evil.example", None),
@@ -176,7 +166,7 @@ fn a_preflight_is_told_the_table_of_the_route_it_asks_about_and_nothing_of_anoth
 
 #[test]
 fn a_route_may_have_cors_where_there_is_none_in_general() {
-    let house = House::build("");
+    let house = house("");
     let own = house.preflight("/own", APP, "GET");
     assert_eq!(
         (own.status, origin(&own)),
@@ -190,16 +180,16 @@ fn a_route_may_have_cors_where_there_is_none_in_general() {
             "{method} {path}"
         );
     }
-    let plain = house.ask("GET /plain", &[APP, &house.full]);
+    let plain = house.ask("GET /plain", &[APP, &apikey(&house.full)]);
     assert_eq!(origin(&plain), Some("https://upstream.example.com"));
 }
 
 #[test]
 fn a_route_in_maintenance_says_so_to_who_might_use_it() {
-    let house = House::build("");
+    let house = house("");
     assert_eq!(house.ask("GET /away", &[]).status, 401);
-    assert_eq!(house.ask("GET /away", &[&house.weak]).status, 403);
-    let away = house.ask("GET /away", &[APP, &house.full]);
+    assert_eq!(house.ask("GET /away", &[&apikey(&house.auth)]).status, 403);
+    let away = house.ask("GET /away", &[APP, &apikey(&house.full)]);
     assert_eq!(
         (away.status, &*away.code()),
         (503, "ERR_UPSTREAM_UNAVAILABLE")

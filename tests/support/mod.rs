@@ -10,6 +10,7 @@ pub mod certificates;
 pub mod fault_proxy;
 pub mod fleet;
 pub mod frames;
+pub mod house;
 pub mod local;
 pub mod process;
 pub mod scripted;
