@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 use support::local::call;
-use support::{Client, Folder, Gateway, KEYGATE, PATIENCE, ROUTES, Upstream};
+use support::trial::until;
+use support::{Client, Folder, Gateway, PATIENCE, ROUTES, Upstream};
 
 /// A gateway that can be replaced, listening on these.
 fn folder(upstream: &Upstream, listen: &str, more: &str) -> Folder {
@@ -42,12 +43,7 @@ const LISTEN: &str = r#""127.0.0.1:0""#;
 
 /// A process that takes the running one's place.
 fn successor(folder: &Folder) -> Command {
-    let mut command = Command::new(KEYGATE);
-    command
-        .args(["run", "--take-over", "--config"])
-        .arg(folder.config())
-        .env_remove("KEYGATE_SECRET");
-    command
+    folder.command(&[], &["run", "--take-over"])
 }
 
 /// Clients that ask without a pause until they are stopped; whatever is not a whole 200 is written down.
@@ -99,14 +95,7 @@ impl Load {
     /// Waits until so many more were served.
     fn go_on(&self, more: usize) {
         let wanted = self.served() + more;
-        let deadline = std::time::Instant::now() + PATIENCE;
-        while self.served() < wanted {
-            assert!(
-                std::time::Instant::now() < deadline,
-                "the load stands still"
-            );
-            thread::yield_now();
-        }
+        until("more requests are served", || self.served() >= wanted);
     }
 
     fn stop(self) -> (usize, Vec<String>) {
@@ -257,15 +246,10 @@ fn restarts_fail_no_request_over_http2() {
     });
     let go_on = || {
         let wanted = served.load(Ordering::Relaxed) + 300;
-        let deadline = std::time::Instant::now() + PATIENCE;
-        while served.load(Ordering::Relaxed) < wanted {
+        until("more requests are served", || {
             assert!(!clients.is_finished(), "a request failed");
-            assert!(
-                std::time::Instant::now() < deadline,
-                "the load stands still"
-            );
-            thread::yield_now();
-        }
+            served.load(Ordering::Relaxed) >= wanted
+        });
     };
     go_on();
     for _ in 0..3 {
@@ -564,8 +548,7 @@ fn the_service_manager_hears_of_readiness_reloads_successors_and_the_end() {
     let upstream = Upstream::echo();
     let folder = folder(&upstream, LISTEN, "");
     let manager = Manager::new(&folder);
-    let mut command = Command::new(KEYGATE);
-    command.args(["run", "--config"]).arg(folder.config());
+    let mut command = folder.command(&[], &["run"]);
     manager.watch(&mut command);
     let mut old = Gateway::of(command);
     assert_eq!(manager.next(), ["READY=1"]);
@@ -598,8 +581,7 @@ fn the_watchdog_is_told_that_we_live() {
     let upstream = Upstream::echo();
     let folder = folder(&upstream, LISTEN, "");
     let manager = Manager::new(&folder);
-    let mut command = Command::new(KEYGATE);
-    command.args(["run", "--config"]).arg(folder.config());
+    let mut command = folder.command(&[], &["run"]);
     manager.watch(&mut command);
     command.env(
         "WATCHDOG_USEC",
