@@ -28,7 +28,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -307,9 +307,6 @@ impl Writing {
     pub fn abort(mut self) {
         self.put(Err(Abandoned));
     }
-
-    /// Ends the body.
-    pub fn finish(self) {}
 }
 
 /// Headers from pairs.
@@ -365,14 +362,6 @@ impl Caller {
                 Box::new(stream)
             };
             Self::on(socket, wire).await
-        })
-    }
-
-    /// Connects to a Unix socket, over HTTP/1.1.
-    pub fn unix(path: &Path) -> Self {
-        wait("a connection", async {
-            let stream = UnixStream::connect(path).await.expect("connect");
-            Self::on(Box::new(stream), Wire::Unix).await
         })
     }
 
