@@ -91,6 +91,7 @@
 //! | [`server`] | listeners, workers, connections, drain |
 //! | [`admin`] | health, readiness, metrics, status: it only tells |
 //! | [`demo`] | a small chat API in memory, to stand behind a gateway |
+//! | [`load`] | requests at a rate, each answer judged, latencies told |
 //! | [`cli`] | arguments to a command, a command to an exit code |
 //!
 //! Each module opens with an essay of its own: what it is for, what it is not for, one value walked through it.
@@ -162,5 +163,7 @@ pub mod server;
 pub mod admin;
 
 pub mod demo;
+
+pub mod load;
 
 pub mod cli;

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up.
-const FLOORS: [&str; 18] = [
+const FLOORS: [&str; 19] = [
     "clock",
     "deadline",
     "net",
@@ -26,6 +26,7 @@ const FLOORS: [&str; 18] = [
     "server",
     "admin",
     "demo",
+    "load",
     "cli",
 ];
 

@@ -7,6 +7,7 @@ pub mod demo;
 mod handover;
 pub mod init;
 pub mod keys;
+pub mod load;
 mod logging;
 pub mod run;
 mod service;
@@ -31,6 +32,7 @@ Examples:
   keygate check --config gateway/keygate.toml
   keygate run   --config gateway/keygate.toml
   keygate keys create --config gateway/keygate.toml --name 'Mobile app' --scope authOnly
+  keygate load http://127.0.0.1:8080 --config gateway/keygate.toml --route 'GET /v3/users/{n}'
 
 Exit codes: 0 done, 1 failed at run time, 2 bad usage or bad configuration."
 )]
@@ -47,6 +49,7 @@ enum CommandLine {
     Init(init::InitArgs),
     Keys(keys::KeysArgs),
     Demo(demo::DemoArgs),
+    Load(Box<load::LoadArgs>),
     /// Print a shell's completion script.
     #[command(after_help = "Example:\n  keygate completion bash > /etc/bash_completion.d/keygate")]
     Completion {
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
         CommandLine::Init(args) => init::run(args),
         CommandLine::Keys(args) => keys::run(args),
         CommandLine::Demo(args) => demo::run(args),
+        CommandLine::Load(args) => load::run(*args),
         CommandLine::Completion { shell } => {
             // Into memory first: clap_complete panics where it cannot write.
             let mut script = Vec::new();

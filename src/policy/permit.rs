@@ -205,12 +205,15 @@ impl Policy {
         }
     }
 
-    /// The decision itself: may who has a key of this scope, or no key?
-    pub(super) fn judge(
-        &self,
-        routed: Routed,
-        scope: Option<&ScopeName>,
-    ) -> Result<RouteIndex, Refusal> {
+    /// The decision itself: may who has a key of this scope, or no key? For those who ask what would be decided; it lets
+    /// nothing through, since a number is no [`Permitted`].
+    ///
+    /// # Errors
+    /// The first [`Refusal`] in the order of the contract.
+    ///
+    /// # Panics
+    /// When another policy routed the request.
+    pub fn judge(&self, routed: Routed, scope: Option<&ScopeName>) -> Result<RouteIndex, Refusal> {
         if scope.is_none() && !routed.public {
             return Err(Refusal::Unidentified);
         }
