@@ -13,6 +13,7 @@
 //! the bare proxy says what checking, deciding, limiting, watching and rewriting cost together.
 
 mod support {
+    pub mod gateway;
     pub mod proxies;
     pub mod store;
 }

@@ -8,6 +8,7 @@
 //! throughput does not. The figures to quote are the ratios.
 
 mod support {
+    pub mod gateway;
     pub mod proxies;
     pub mod store;
 }

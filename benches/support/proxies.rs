@@ -1,11 +1,13 @@
 //! Proxies as processes, the load upon them, and what they use of the processor.
 
+use super::gateway::configure;
+pub use super::gateway::{Running, free_port, wait};
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 const CONNECTIONS: usize = 64;
 
@@ -90,19 +92,6 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// A process that ends with the benchmark.
-pub struct Running(pub Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Asked, not killed: what is built to write down what it did, does so as it exits.
-        if let Some(pid) = rustix::process::Pid::from_raw(self.0.id().cast_signed()) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
-        let _ = self.0.wait();
-    }
-}
-
 pub fn pinned(core: &str, program: &str) -> Command {
     let mut command = Command::new("taskset");
     command
@@ -121,32 +110,9 @@ pub fn others() -> String {
     }
 }
 
-pub fn free_port() -> u16 {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("an address").port()
-}
-
 /// Starts a gateway: this build, or the binary that `KEYGATE_BENCH_BINARY` names.
 pub fn keygate(folder: &Path, port: u16, admin: u16, upstream: u16) -> Running {
-    let routes: String = (0..99).fold(String::new(), |mut text, i| {
-        let _ = writeln!(
-            text,
-            "[[routes]]\npath = \"/v3/things{i}/{{id}}\"\nscope = \"fullAccess\""
-        );
-        text
-    });
-    let main = format!(
-        "include = [\"routes.toml\"]\n[server]\nlisten = [\"127.0.0.1:{port}\"]\nworkers = 1\ndumpable = true\n\
-         [admin]\nlisten = \"127.0.0.1:{admin}\"\n[log]\naccess = \"off\"\n\
-         [limits]\nfailed_auth = {{ rate = \"1000000/s\", burst = 1000000000 }}\n\
-         [upstreams.chat]\nservers = [\"http://127.0.0.1:{upstream}\"]\n"
-    );
-    let policy = format!(
-        "[scopes]\nauthOnly = []\nfullAccess = [\"authOnly\"]\n[defaults]\nupstream = \"chat\"\n{routes}\
-         [[routes]]\npath = \"/v3/users/{{uid}}\"\nscope = \"fullAccess\"\n"
-    );
-    std::fs::write(folder.join("keygate.toml"), main).expect("write");
-    std::fs::write(folder.join("routes.toml"), policy).expect("write");
+    configure(folder, port, admin, upstream, "");
     let log = std::fs::File::create(folder.join("keygate.log")).expect("a log");
     let built = std::env::var("KEYGATE_BENCH_BINARY");
     let child = pinned(
@@ -162,17 +128,6 @@ pub fn keygate(folder: &Path, port: u16, admin: u16, upstream: u16) -> Running {
     let running = Running(child);
     wait(port);
     running
-}
-
-pub fn wait(port: u16) {
-    let begun = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(20),
-            "nothing listens on {port}"
-        );
-        std::thread::yield_now();
-    }
 }
 
 pub fn status(port: u16, key: &str) -> u16 {
