@@ -1,7 +1,8 @@
-//! CPU per checked and proxied request, keygate beside nginx doing the same job, in turns, on this machine, now.
+//! CPU per checked and proxied request, keygate beside nginx doing the same job, in turns, on this machine, now; and beside
+//! HAProxy where that is installed. Then the latency at half of what the slowest can do.
 //!
 //! `cargo bench --bench versus_nginx` (needs nginx and wrk; `KEYGATE_BENCH_ROUNDS` and `KEYGATE_BENCH_SECONDS` make it
-//! longer). Both check one of 10,000 keys against a table in memory, refuse what is not in it with 401, take the key
+//! longer). All check one of 10,000 keys against a table in memory, refuse what is not in it with 401, take the key
 //! out, put the key's id, forwarding headers and a request id in, and forward over kept-alive connections to the same
 //! upstream, without an access log. The proxies run on one core, upstream and load on the others. What is compared is
 //! the processor time of the proxy's process by request, as the kernel accounts it: it holds on a noisy machine where
@@ -9,6 +10,7 @@
 
 mod support {
     pub mod gateway;
+    pub mod latency;
     pub mod proxies;
     pub mod store;
 }
@@ -16,6 +18,7 @@ mod support {
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Stdio;
+use support::latency::latencies;
 use support::proxies::{
     Contender, Running, compare, free_port, keygate, lua, others, pinned, skipped, status, wait,
 };
@@ -46,10 +49,15 @@ fn main() {
         port,
         running,
     };
-    let contenders = [
+    let mut contenders = vec![
         contender("nginx", nginx_port, nginx),
         contender("keygate", keygate_port, keygate),
     ];
+    if !skipped(&["haproxy"]) {
+        let port = free_port();
+        let running = haproxy(folder, port, upstream_port, &keys);
+        contenders.push(contender("haproxy", port, running));
+    }
     let bad = "0".repeat(40);
     for Contender { name, port, .. } in &contenders {
         assert_eq!(status(*port, &keys[7]), 200, "{name} lets a good key pass");
@@ -59,6 +67,7 @@ fn main() {
     compare("good keys", &contenders, &script, 200);
     let script = lua(folder, "bad", &[bad]);
     compare("bad keys", &contenders, &script, 401);
+    latencies(folder, &contenders, &keys);
 }
 
 fn nginx_command(core: &str, folder: &Path, name: &str, config: &str) -> Running {
@@ -123,6 +132,51 @@ fn nginx(folder: &Path, port: u16, upstream: u16, keys: &[String]) -> Running {
         map = folder.join("map.conf").display(),
     );
     let running = nginx_command("0", folder, "nginx", &nginx_frame(folder, "nginx", &http));
+    wait(port);
+    running
+}
+
+/// The same job in HAProxy's words.
+fn haproxy(folder: &Path, port: u16, upstream: u16, keys: &[String]) -> Running {
+    let mut map = String::new();
+    for (i, key) in keys.iter().enumerate() {
+        let _ = writeln!(map, "{key} {i:020}");
+    }
+    let map_path = folder.join("haproxy.map");
+    std::fs::write(&map_path, map).expect("write");
+    let config = format!(
+        "global\n  nbthread 1\n  maxconn 4096\n\
+         defaults\n  mode http\n  timeout client 60s\n  timeout server 60s\n  timeout connect 5s\n  http-reuse always\n\
+         frontend front\n  bind 127.0.0.1:{port} backlog 4096\n\
+         \x20 http-request set-var(txn.key) req.hdr(apikey),map_str({map})\n\
+         \x20 http-request return status 401 content-type application/json string \
+         '{{\"error\":{{\"code\":\"AUTH_ERR_APIKEY_NOT_FOUND\"}}}}' unless {{ var(txn.key) -m found }}\n\
+         \x20 http-request set-var(txn.id) uuid()\n\
+         \x20 http-request set-header X-Forwarded-Host %[req.hdr(host)]\n\
+         \x20 http-request del-header apikey\n\
+         \x20 http-request set-header Host 127.0.0.1:{upstream}\n\
+         \x20 http-request set-header X-Keygate-Key-Id %[var(txn.key)]\n\
+         \x20 http-request set-header X-Keygate-Key-Name customer\n\
+         \x20 http-request set-header X-Keygate-Scope fullAccess\n\
+         \x20 http-request set-header X-Forwarded-For %[src]\n\
+         \x20 http-request set-header X-Forwarded-Proto http\n\
+         \x20 http-request set-header Via '1.1 haproxy'\n\
+         \x20 http-request set-header X-Request-Id %[var(txn.id)]\n\
+         \x20 http-response set-header X-Request-Id %[var(txn.id)]\n\
+         \x20 default_backend chat\n\
+         backend chat\n  server one 127.0.0.1:{upstream}\n",
+        map = map_path.display(),
+    );
+    let path = folder.join("haproxy.cfg");
+    std::fs::write(&path, config).expect("write");
+    let child = pinned("0", "haproxy")
+        .arg("-db")
+        .arg("-f")
+        .arg(&path)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("haproxy starts");
+    let running = Running(child);
     wait(port);
     running
 }

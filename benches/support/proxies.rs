@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const CONNECTIONS: usize = 64;
+pub const CONNECTIONS: usize = 64;
 
 /// Whether one of these tools is missing; then that is said.
 pub fn skipped(tools: &[&str]) -> bool {
@@ -35,14 +35,7 @@ pub struct Contender {
 /// Loads the contenders in turns and prints the processor time of a request, and its ratio to that of the first.
 /// Every answer has to have a status of the kind of this one, a success or not.
 pub fn compare(what: &str, contenders: &[Contender], script: &Path, status: u16) {
-    let setting = |name: &str, default: u64| {
-        std::env::var(name)
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(default)
-    };
-    let rounds = setting("KEYGATE_BENCH_ROUNDS", 5).max(1);
-    let seconds = setting("KEYGATE_BENCH_SECONDS", 4);
+    let (rounds, seconds) = (rounds(), seconds());
     println!("{what}: CPU µs per request of the process (requests a second), ratio to the first");
     let mut costs = vec![Vec::new(); contenders.len()];
     let mut ratios = costs.clone();
@@ -87,7 +80,20 @@ pub fn compare(what: &str, contenders: &[Contender], script: &Path, status: u16)
     }
 }
 
-fn median(values: &mut [f64]) -> f64 {
+pub fn rounds() -> u64 {
+    setting("KEYGATE_BENCH_ROUNDS", 5).max(1)
+}
+
+pub fn seconds() -> u64 {
+    setting("KEYGATE_BENCH_SECONDS", 4).max(1)
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    let set = std::env::var(name).ok();
+    set.and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

@@ -18,6 +18,9 @@ const SCOPE: HeaderName = HeaderName::from_static("x-keygate-scope");
 /// The header that carries a request's id, both ways.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// About how many fields of keygate's own a request gets: with room for them the map grows once and not with them.
+const OWN_FIELDS: usize = 12;
+
 /// How a body goes up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Framing {
@@ -63,6 +66,7 @@ pub(super) fn headers(headers: &mut HeaderMap, order: &Order<'_>, framing: Frami
     sanitize_request(headers, order.key_header, |name| {
         edits().any(|edits| edits.own(name))
     });
+    headers.reserve(OWN_FIELDS);
     match framing {
         Framing::None => {}
         Framing::Length(bytes) => {
