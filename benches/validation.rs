@@ -118,7 +118,7 @@ mod identify {
         let now = Timestamp::now();
         each(bencher, texts, |text| {
             // The principal ends in here, as it does with its request.
-            assert!(expected(cache.identify(text, now).err()));
+            assert!(expected(cache.identify(text, || now).err()));
         });
     }
 }

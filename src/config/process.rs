@@ -327,7 +327,7 @@ pub(super) fn limits(root: &mut Table<'_>, desk: &mut Desk) -> Limits {
     let mut limits = Limits {
         connections: 10_000,
         head_bytes: 32 << 10,
-        headers: 100,
+        headers: 96,
         target_bytes: 8 << 10,
         body_bytes: 128 << 20,
         failed_auth: Rate {

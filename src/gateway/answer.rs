@@ -113,7 +113,7 @@ impl Finish {
         }
         response
             .headers_mut()
-            .insert(REQUEST_ID, self.observation.id().header().clone());
+            .insert(REQUEST_ID, self.observation.id().header());
         self.observation.answered(response.status().as_u16());
         response.map(|body| body.observed(self.observation))
     }
@@ -154,7 +154,7 @@ impl Finish {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
-        reject.headers(self.observation.key_header(), headers);
+        reject.headers(&self.observation.link().context.challenge, headers);
         let Some(body) = reject.body() else {
             return response;
         };

@@ -16,7 +16,7 @@ use crate::proxy::{BodyState, RequestBody};
 use crate::tls::ServerTls;
 use crate::upstream::Upstreams;
 use arc_swap::{ArcSwap, Cache};
-use http::Version;
+use http::{HeaderValue, Version};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
@@ -40,8 +40,13 @@ pub struct Context {
     leaving: Cell<bool>,
     /// Exchanges that last.
     pub(super) watch: Watch,
+    /// What a request without a good key is told to send: the scheme, and the header that carries the key (RFC 9110,
+    /// section 11.6.1).
+    pub(super) challenge: HeaderValue,
     /// Connections that rest.
     resting: Cell<u64>,
+    /// How far the body is of requests that have none.
+    no_body: Rc<BodyState>,
 }
 
 /// How long an HTTP/1.1 connection is idle before it rests: before it gives back what serves requests.
@@ -65,7 +70,10 @@ impl Context {
         let hot = &snapshot.hot;
         let adopted = upstreams.adopt(snapshot.generation, &hot.upstreams, &hot.hosts);
         let generation = Rc::new(Generation::new(snapshot, adopted, &cold));
+        let challenge = format!("ApiKey realm=\"keygate\", header=\"{}\"", cold.keys.header);
         Context {
+            challenge: HeaderValue::from_str(&challenge)
+                .expect("a header's name is made of visible ASCII characters"),
             keys,
             cold,
             shared,
@@ -79,6 +87,7 @@ impl Context {
             leaving: Cell::new(false),
             watch: Watch::default(),
             resting: Cell::new(0),
+            no_body: Rc::default(),
         }
     }
 
@@ -410,6 +419,12 @@ impl Link {
     /// The body of the request in hand, if it has one.
     pub(super) fn body(&self) -> Option<Rc<BodyState>> {
         self.body.borrow().clone()
+    }
+
+    /// How far the body of the request in hand is.
+    pub(super) fn body_state(&self) -> Rc<BodyState> {
+        self.body()
+            .unwrap_or_else(|| Rc::clone(&self.context.no_body))
     }
 
     /// The deadlines in force at this instant: an edit holds for connections that are open already.

@@ -2,7 +2,7 @@
 
 use super::answer::lasts_by_its_type;
 use super::metrics::Outcome;
-use super::{Cleared, Exchange, Reject, ReplyBody, Wish, tunnel};
+use super::{Cleared, Exchange, Reject, ReplyBody, Request, Wish, tunnel};
 use crate::clock::Timestamp;
 use crate::http::AdmitError;
 use crate::management::{self, Call, ContentType};
@@ -17,86 +17,87 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-pub(super) async fn dispatch(
-    mut exchange: Exchange<Cleared>,
-) -> Result<Response<ReplyBody>, Reject> {
-    let wish = exchange.wish.take();
-    let headers = std::mem::take(&mut exchange.headers);
-    let lasts = lasts_by_its_type(&headers);
-    let generation = Rc::clone(&exchange.generation);
-    let route = exchange
-        .proof
-        .permitted()
-        .route(&generation.snapshot.hot.policy);
-    match route.target {
+pub(super) async fn dispatch(exchange: Exchange<Cleared>) -> Result<Response<ReplyBody>, Reject> {
+    let Exchange {
+        request,
+        proof: cleared,
+    } = exchange;
+    let generation = Rc::clone(&request.generation);
+    let route = cleared.permitted().route(&generation.snapshot.hot.policy);
+    let upstream = match route.target {
         Target::Management(op) => {
             // To a client of HTTP/2 success would say that the socket is open (RFC 8441, section 5).
-            if matches!(wish.as_deref(), Some(Wish::Stream(_))) {
+            if matches!(request.wish.as_deref(), Some(Wish::Stream(_))) {
                 return Err(AdmitError::Method.into());
             }
-            exchange.headers = headers;
-            manage(exchange, op).await
+            return Box::pin(manage(request, cleared, op)).await;
         }
-        Target::Upstream(upstream) => {
-            let upstream = &generation.upstreams[upstream];
-            let cleared = &exchange.proof;
-            let state = exchange.link.body().unwrap_or_default();
-            let order = Order {
-                admitted: cleared.admitted(),
-                route: &route.settings,
-                upstream: upstream.settings(),
-                key: cleared.permitted().principal().map(|p| p.record()),
-                client: &exchange.client,
-                request_id: exchange.observation.id(),
-                version: exchange.link.version(),
-                key_header: &exchange.link.context.cold.keys.header,
-                timeouts: generation.timeouts(upstream.settings(), route),
-                body_bytes: cleared.body_bytes(),
-                deadline: &exchange.link.deadline,
-                upload: &exchange.link.upload,
-                body_state: &state,
-                attempts: exchange.observation.attempts(),
-            };
-            let (observation, link) = (&exchange.observation, &exchange.link);
-            link.begin_exchange(observation);
-            if lasts {
-                // A call of gRPC may be under way for long before the head of its answer comes.
-                link.watch(observation);
-            }
-            observation.sending();
-            let answer = match wish {
-                Some(wish) => {
-                    tunnel::switch(order, upstream, headers, *wish, link, observation).await
-                }
-                None => proxy::forward(order, upstream, headers, exchange.body)
-                    .await
-                    .map(|answer| answer.map(ReplyBody::upstream)),
-            };
-            observation.sent();
-            let answer = answer.map_err(|error| match (error, link.revocation()) {
-                (ForwardError::Revoked, Some(why)) => Reject::Revoked(why),
-                (error, _) => error.into(),
-            })?;
-            observation.served(Outcome::Forwarded);
-            Ok(answer)
-        }
+        Target::Upstream(upstream) => &generation.upstreams[upstream],
+    };
+    let Request {
+        headers,
+        body,
+        link,
+        client,
+        observation,
+        wish,
+        ..
+    } = *request;
+    let state = link.body_state();
+    let order = Order {
+        admitted: cleared.admitted(),
+        route: &route.settings,
+        upstream: upstream.settings(),
+        key: cleared.permitted().principal().map(|p| p.record()),
+        client: &client,
+        request_id: observation.id(),
+        version: link.version(),
+        key_header: &link.context.cold.keys.header,
+        timeouts: generation.timeouts(upstream.settings(), route),
+        body_bytes: cleared.body_bytes(),
+        deadline: &link.deadline,
+        upload: &link.upload,
+        body_state: &state,
+        attempts: observation.attempts(),
+    };
+    link.begin_exchange(&observation);
+    if lasts_by_its_type(&headers) {
+        // A call of gRPC may be under way for long before the head of its answer comes.
+        link.watch(&observation);
     }
+    observation.sending();
+    let answer = match wish {
+        Some(wish) => {
+            let switched = tunnel::switch(order, upstream, headers, *wish, &link, &observation);
+            Box::pin(switched).await
+        }
+        None => proxy::forward(order, upstream, headers, body)
+            .await
+            .map(|answer| answer.map(ReplyBody::upstream)),
+    };
+    observation.sent();
+    let answer = answer.map_err(|error| match (error, link.revocation()) {
+        (ForwardError::Revoked, Some(why)) => Reject::Revoked(why),
+        (error, _) => error.into(),
+    })?;
+    observation.served(Outcome::Forwarded);
+    Ok(answer)
 }
 
 async fn manage(
-    exchange: Exchange<Cleared>,
+    request: Box<Request>,
+    cleared: Cleared,
     op: ManagementOp,
 ) -> Result<Response<ReplyBody>, Reject> {
-    let Exchange {
+    let Request {
         headers,
         body,
         link,
         generation,
         observation,
-        proof: cleared,
         ..
-    } = exchange;
-    let state = link.body().unwrap_or_default();
+    } = *request;
+    let state = link.body_state();
     let body = read_whole(body, &state, cleared.body_bytes(), &link, &generation).await?;
     let principal = cleared
         .permitted()

@@ -9,7 +9,6 @@ use super::{Exchange, Reject};
 use crate::clock::Timestamp;
 use crate::http::Admitted;
 use crate::policy::{Identity, Routed};
-use std::time::Instant;
 
 /// A routed request and who makes it.
 pub struct Identified {
@@ -48,7 +47,7 @@ fn key_holder(exchange: &Exchange<Matched>) -> Result<Identity, Reject> {
     let principal = context
         .keys
         .cache()
-        .identify(value.as_bytes(), Timestamp::now())
+        .identify(value.as_bytes(), Timestamp::now)
         .map_err(Reject::Unidentified)?;
     exchange.observation.identified(&principal);
     Ok(Identity::Key(principal))
@@ -58,7 +57,7 @@ fn count_failure(exchange: &Exchange<Matched>, failure: Reject) -> Reject {
     let limit = exchange.generation.snapshot.hot.limits.failed_auth;
     let network = ClientNetwork::of(exchange.client.address);
     let failures = &exchange.link.context.shared.failures;
-    match failures.count(network, limit, Instant::now()) {
+    match failures.count(network, limit, exchange.observation.started()) {
         Ok(()) => failure,
         Err(over) => Reject::TooManyFailures(over),
     }

@@ -64,20 +64,27 @@ use crate::http::forwarded::Client;
 use http::{HeaderMap, Response};
 use hyper::body::Incoming;
 use std::convert::Infallible;
+use std::ops::Deref;
 use std::rc::Rc;
 use tower::{Service, ServiceBuilder};
 
 /// A request on its way down the line, with the proof of how far it came.
 pub struct Exchange<P> {
+    /// Boxed: each layer moves it more than once.
+    request: Box<Request>,
+    proof: P,
+}
+
+/// What stays the same on the way.
+pub struct Request {
     headers: HeaderMap,
     body: Incoming,
     link: Rc<Link>,
     client: Rc<Client>,
     generation: Rc<Generation>,
     observation: Rc<Observation>,
-    /// Boxed: nearly no request has one, and all are moved.
+    /// Boxed: nearly no request has one.
     wish: Option<Box<Wish>>,
-    proof: P,
 }
 
 impl<P> Exchange<P> {
@@ -85,14 +92,16 @@ impl<P> Exchange<P> {
     fn try_map<Q>(self, step: impl FnOnce(P) -> Result<Q, Reject>) -> Result<Exchange<Q>, Reject> {
         Ok(Exchange {
             proof: step(self.proof)?,
-            headers: self.headers,
-            body: self.body,
-            link: self.link,
-            client: self.client,
-            generation: self.generation,
-            observation: self.observation,
-            wish: self.wish,
+            request: self.request,
         })
+    }
+}
+
+impl<P> Deref for Exchange<P> {
+    type Target = Request;
+
+    fn deref(&self) -> &Request {
+        &self.request
     }
 }
 

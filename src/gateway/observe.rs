@@ -110,11 +110,6 @@ impl Observation {
         self.client
     }
 
-    /// The name of the header that carries the key.
-    pub(super) fn key_header(&self) -> &str {
-        self.link.context.cold.keys.header.as_str()
-    }
-
     /// Whether the request was for the management API, or for a path of its that it does not serve.
     pub(super) fn is_management(&self) -> bool {
         match &self.remnant().route {
@@ -145,6 +140,11 @@ impl Observation {
     /// Whether the exchange was not in the register of those that last; it is from now on.
     pub(super) fn begin_watch(&self) -> bool {
         !self.watched.replace(true)
+    }
+
+    /// When its head had been read.
+    pub(super) fn started(&self) -> Instant {
+        self.started
     }
 
     pub(super) fn is_older_than(&self, age: Duration) -> bool {
@@ -346,13 +346,15 @@ where
         ));
         link.begin_request(head.version, (!body.is_end_stream()).then(Rc::default));
         self.0.call(Exchange {
-            headers: head.headers,
-            body,
-            link,
-            client,
-            generation,
-            observation,
-            wish,
+            request: Box::new(super::Request {
+                headers: head.headers,
+                body,
+                link,
+                client,
+                generation,
+                observation,
+                wish,
+            }),
             proof: Head {
                 method: head.method,
                 uri: head.uri,

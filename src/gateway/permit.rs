@@ -4,6 +4,7 @@ use super::identify::Identified;
 use super::{Exchange, Reject};
 use crate::http::Admitted;
 use crate::policy::Permitted;
+use std::rc::Rc;
 
 /// A request that the policy permits.
 pub struct Allowed {
@@ -12,14 +13,14 @@ pub struct Allowed {
 }
 
 pub(super) fn permit(exchange: Exchange<Identified>) -> Result<Exchange<Allowed>, Reject> {
-    let snapshot = std::sync::Arc::clone(&exchange.generation.snapshot);
+    let generation = Rc::clone(&exchange.generation);
     exchange.try_map(|identified| {
         let Identified {
             admitted,
             routed,
             identity,
         } = identified;
-        let permitted = snapshot.hot.policy.permit(routed, identity)?;
+        let permitted = generation.snapshot.hot.policy.permit(routed, identity)?;
         Ok(Allowed {
             admitted,
             permitted,

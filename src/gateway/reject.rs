@@ -305,8 +305,8 @@ impl Reject {
         Some(plain(status, code, message, dev))
     }
 
-    /// The headers that belong to this answer besides the body's.
-    pub fn headers(&self, key_header: &str, headers: &mut HeaderMap) {
+    /// The headers that belong to this answer besides the body's.  `challenge` is what asks for a key.
+    pub fn headers(&self, challenge: &HeaderValue, headers: &mut HeaderMap) {
         match self {
             Reject::NoKey
             | Reject::SeveralKeys
@@ -315,10 +315,7 @@ impl Reject {
             | Reject::Revoked(Revocation::Key)
             | Reject::Forward(ForwardError::Revoked)
             | Reject::Management(ManagementError::ActorGone) => {
-                let challenge = format!("ApiKey realm=\"keygate\", header=\"{key_header}\"");
-                let challenge = HeaderValue::from_str(&challenge)
-                    .expect("a header's name is made of visible ASCII characters");
-                headers.insert(header::WWW_AUTHENTICATE, challenge);
+                headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
             }
             Reject::TooManyFailures(over) => {
                 headers.insert(header::RETRY_AFTER, gcra::seconds(over.retry_after));

@@ -5,32 +5,40 @@ use serde::Serialize;
 use std::borrow::Cow;
 
 /// The codes of the contract's table of errors.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ErrorCode {
-    #[serde(rename = "AUTH_ERR_EMPTY_APIKEY")]
     EmptyApiKey,
-    #[serde(rename = "AUTH_ERR_APIKEY_NOT_FOUND")]
     UnknownApiKey,
-    #[serde(rename = "AUTH_ERR_NO_ACCESS")]
     NoAccess,
-    #[serde(rename = "ERR_APIKEY_NOT_FOUND")]
     ApiKeyNotFound,
-    #[serde(rename = "ERR_APIKEY_NO_SELF_ACTION")]
     NoSelfAction,
-    #[serde(rename = "ERR_BAD_REQUEST")]
     BadRequest,
-    #[serde(rename = "ERR_API_NOT_FOUND")]
     ApiNotFound,
-    #[serde(rename = "ERR_TOO_MANY_REQUESTS")]
     TooManyRequests,
-    #[serde(rename = "ERR_UPSTREAM_UNAVAILABLE")]
     UpstreamUnavailable,
-    #[serde(rename = "ERR_STORE_UNAVAILABLE")]
     StoreUnavailable,
-    #[serde(rename = "ERR_UPSTREAM_TIMEOUT")]
     UpstreamTimeout,
-    #[serde(rename = "ERR_INTERNAL")]
     Internal,
+}
+
+impl ErrorCode {
+    /// As clients read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorCode::EmptyApiKey => "AUTH_ERR_EMPTY_APIKEY",
+            ErrorCode::UnknownApiKey => "AUTH_ERR_APIKEY_NOT_FOUND",
+            ErrorCode::NoAccess => "AUTH_ERR_NO_ACCESS",
+            ErrorCode::ApiKeyNotFound => "ERR_APIKEY_NOT_FOUND",
+            ErrorCode::NoSelfAction => "ERR_APIKEY_NO_SELF_ACTION",
+            ErrorCode::BadRequest => "ERR_BAD_REQUEST",
+            ErrorCode::ApiNotFound => "ERR_API_NOT_FOUND",
+            ErrorCode::TooManyRequests => "ERR_TOO_MANY_REQUESTS",
+            ErrorCode::UpstreamUnavailable => "ERR_UPSTREAM_UNAVAILABLE",
+            ErrorCode::StoreUnavailable => "ERR_STORE_UNAVAILABLE",
+            ErrorCode::UpstreamTimeout => "ERR_UPSTREAM_TIMEOUT",
+            ErrorCode::Internal => "ERR_INTERNAL",
+        }
+    }
 }
 
 /// One error as the client sees it.
@@ -49,6 +57,26 @@ pub struct ErrorBody {
 impl ErrorBody {
     /// The JSON text.
     pub fn to_json(&self) -> Vec<u8> {
+        match (&self.message, &self.dev_message, &self.details) {
+            // Our own sentences are made of characters that JSON takes as they are, and refusals come in floods.
+            (Cow::Borrowed(message), Cow::Borrowed(dev), None) => {
+                debug_assert!(is_plain(message) && is_plain(dev), "{message} {dev}");
+                let parts = [
+                    "{\"error\":{\"message\":\"",
+                    message,
+                    "\",\"devMessage\":\"",
+                    dev,
+                    "\",\"source\":\"keygate\",\"code\":\"",
+                    self.code.as_str(),
+                    "\"}}",
+                ];
+                parts.concat().into_bytes()
+            }
+            _ => self.serialized(),
+        }
+    }
+
+    fn serialized(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct Outer<'a> {
             error: Inner<'a>,
@@ -59,7 +87,7 @@ impl ErrorBody {
             #[serde(rename = "devMessage")]
             dev_message: &'a str,
             source: &'static str,
-            code: ErrorCode,
+            code: &'static str,
             #[serde(skip_serializing_if = "Option::is_none")]
             details: Option<&'a serde_json::Value>,
         }
@@ -68,12 +96,40 @@ impl ErrorBody {
                 message: &self.message,
                 dev_message: &self.dev_message,
                 source: "keygate",
-                code: self.code,
+                code: self.code.as_str(),
                 details: self.details.as_ref(),
             },
         };
         let mut text = Vec::with_capacity(self.message.len() + self.dev_message.len() + 128);
         serde_json::to_writer(&mut text, &outer).expect("strings and maps of strings serialize");
         text
+    }
+}
+
+/// Whether a text is the same between the quotes of JSON.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fixed_sentence_is_written_as_any_other() {
+        let fixed = ErrorBody {
+            status: StatusCode::UNAUTHORIZED,
+            code: ErrorCode::UnknownApiKey,
+            message: "The API key does not exist.".into(),
+            dev_message: "Send one, \u{e4} too.".into(),
+            details: None,
+        };
+        assert_eq!(fixed.to_json(), fixed.serialized());
+        let quoted = ErrorBody {
+            message: "\"\\".to_owned().into(),
+            ..fixed
+        };
+        let value: serde_json::Value = serde_json::from_slice(&quoted.to_json()).expect("JSON");
+        assert_eq!(value["error"]["message"], "\"\\");
     }
 }

@@ -4,8 +4,14 @@ use aws_lc_rs::rand::SecureRandom;
 use http::HeaderValue;
 
 /// The id of one request, for the client, the upstream and the log.
-#[derive(Clone, Debug)]
-pub struct RequestId(HeaderValue);
+#[derive(Debug)]
+pub struct RequestId(Text);
+
+#[derive(Debug)]
+enum Text {
+    Made([u8; 32]),
+    Given(HeaderValue),
+}
 
 impl RequestId {
     /// Takes the id that a trusted peer gave, if it is one: 8 to 64 of `A–Z a–z 0–9 - _ .`.
@@ -15,17 +21,26 @@ impl RequestId {
             && bytes
                 .iter()
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-        fine.then(|| RequestId(value.clone()))
+        fine.then(|| RequestId(Text::Given(value.clone())))
     }
 
-    /// The id as a header's value.
-    pub fn header(&self) -> &HeaderValue {
-        &self.0
+    /// The id as a header's value. Made anew each time: sharing one costs an allocation too, and atomic counts.
+    pub fn header(&self) -> HeaderValue {
+        match &self.0 {
+            Text::Made(text) => {
+                HeaderValue::from_bytes(text).expect("hexadecimal digits are visible ASCII")
+            }
+            Text::Given(value) => value.clone(),
+        }
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(self.0.as_bytes()).expect("an id is made of ASCII characters only")
+        let bytes = match &self.0 {
+            Text::Made(text) => text,
+            Text::Given(value) => value.as_bytes(),
+        };
+        std::str::from_utf8(bytes).expect("an id is made of ASCII characters only")
     }
 }
 
@@ -60,16 +75,15 @@ impl RequestIds {
                 .expect("the system's random generator works");
             self.used = 0;
         }
+        let random = self.pool[self.used..].first_chunk::<16>();
+        let random = random.expect("there are as many, as seen above");
         let mut text = [0u8; 32];
-        for (pair, byte) in text
-            .chunks_exact_mut(2)
-            .zip(&self.pool[self.used..self.used + 16])
-        {
-            pair[0] = HEX[usize::from(byte >> 4)];
-            pair[1] = HEX[usize::from(byte & 15)];
+        for (i, byte) in random.iter().enumerate() {
+            text[2 * i] = HEX[usize::from(byte >> 4)];
+            text[2 * i + 1] = HEX[usize::from(byte & 15)];
         }
         self.used += 16;
-        RequestId(HeaderValue::from_bytes(&text).expect("hexadecimal digits are visible ASCII"))
+        RequestId(Text::Made(text))
     }
 }
 

@@ -92,11 +92,16 @@ impl KeyCache {
         }
     }
 
-    /// Whose key this is, if it is one that is in force now.
+    /// Whose key this is, if it is one that is in force now. What time it is, is asked only where that matters: of a key
+    /// that has an end.
     ///
     /// # Errors
     /// When it is not: the log may hear why, a client must not.
-    pub fn identify(&self, value: &[u8], now: Timestamp) -> Result<Principal, Unidentified> {
+    pub fn identify(
+        &self,
+        value: &[u8],
+        now: impl FnOnce() -> Timestamp,
+    ) -> Result<Principal, Unidentified> {
         if ApiKey::check(value).is_err() {
             return Err(Unidentified::Malformed);
         }
@@ -105,13 +110,14 @@ impl KeyCache {
             Some(slot) => Arc::clone(&slot.key().0),
             None => return Err(Unidentified::Unknown),
         };
-        if entry.record.is_in_force(now) {
-            Ok(Principal(entry))
-        } else if entry.record.enabled {
-            Err(Unidentified::Expired(entry.record.id))
-        } else {
-            Err(Unidentified::Disabled(entry.record.id))
+        let record = &entry.record;
+        if !record.enabled {
+            return Err(Unidentified::Disabled(record.id));
         }
+        if record.expires_at.is_some() && !record.is_in_force(now()) {
+            return Err(Unidentified::Expired(record.id));
+        }
+        Ok(Principal(entry))
     }
 
     /// The key of this digest as it is now, if it is in force.

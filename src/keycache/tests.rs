@@ -58,7 +58,7 @@ fn named(keys: &Keys, text: &str) -> KeySelector {
 
 fn identify(keys: &Keys, key: &ApiKey) -> Result<Principal, Unidentified> {
     keys.cache()
-        .identify(key.expose().as_bytes(), Timestamp::now())
+        .identify(key.expose().as_bytes(), Timestamp::now)
 }
 
 /// That the cache holds what the store holds, by loading the store into another cache.
@@ -123,7 +123,7 @@ async fn what_is_no_key_and_what_is_unknown_identify_nobody() {
         (&[b'a'; 40], Unidentified::Unknown),
         (id.as_str().as_bytes(), Unidentified::Unknown),
     ] {
-        let identified = keys.cache().identify(value, Timestamp::now());
+        let identified = keys.cache().identify(value, Timestamp::now);
         assert_eq!(identified.unwrap_err(), expected, "{value:?}");
     }
 }
@@ -140,7 +140,7 @@ async fn a_key_ends_at_its_second_without_anyone_changing_it() {
     let (id, key) = create(&keys, new).await;
     let at = |second| {
         let now = Timestamp::from_unix_seconds(second);
-        keys.cache().identify(key.expose().as_bytes(), now)
+        keys.cache().identify(key.expose().as_bytes(), || now)
     };
     let principal = at(end - 1).unwrap();
     assert_eq!(at(end).unwrap_err(), Unidentified::Expired(id));

@@ -171,9 +171,7 @@ fn told(reject: Reject) -> Outcome {
     match reject.body() {
         Some(body) => Outcome {
             status: body.status.as_u16(),
-            code: serde_json::to_value(body.code)
-                .ok()
-                .and_then(|code| code.as_str().map(str::to_owned)),
+            code: Some(body.code.as_str().to_owned()),
             marked: false,
         },
         None => Outcome {

@@ -185,7 +185,7 @@ mod tests {
 
         fn opens(&self, key: &str) -> bool {
             let cache = self.keys.cache();
-            cache.identify(key.as_bytes(), Timestamp::now()).is_ok()
+            cache.identify(key.as_bytes(), Timestamp::now).is_ok()
         }
     }
 

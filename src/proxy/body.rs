@@ -44,7 +44,7 @@ struct Kept {
     pieces: Vec<Bytes>,
     bytes: usize,
     /// What has not been passed on, as soon as who sent it has left it.
-    rest: Option<Streaming>,
+    rest: Option<Box<Streaming>>,
 }
 
 impl fmt::Debug for Kept {
@@ -114,7 +114,7 @@ impl BodyState {
     }
 
     /// Takes back what a sender has left of the body, if it is kept.
-    fn put_back(&self, stream: Streaming) {
+    fn put_back(&self, stream: Box<Streaming>) {
         if let Some(kept) = self.kept.borrow_mut().as_mut() {
             kept.rest = Some(stream);
         }
@@ -166,7 +166,8 @@ impl BodyState {
 
 /// A request's body on its way up. Its trailers end here, unless they are gRPC's.
 pub struct RequestBody {
-    inner: Option<Streaming>,
+    /// Boxed: a request is moved often, and most have none.
+    inner: Option<Box<Streaming>>,
 }
 
 /// What takes out of trailers what must not reach an upstream.
@@ -206,7 +207,7 @@ impl RequestBody {
         response: Duration,
     ) -> Self {
         RequestBody {
-            inner: Some(Streaming {
+            inner: Some(Box::new(Streaming {
                 again: Vec::new().into_iter(),
                 incoming,
                 version,
@@ -216,12 +217,10 @@ impl RequestBody {
                 upload,
                 body,
                 response,
-            }),
+            })),
         }
     }
-}
 
-impl RequestBody {
     /// The same body from its beginning, if all of it that was passed on was kept and its sender has left it.
     pub(super) fn again(state: &BodyState) -> Option<Self> {
         let mut kept = state.kept.borrow_mut();
@@ -357,7 +356,7 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Streaming::is_over)
+        self.inner.as_ref().is_none_or(|stream| stream.is_over())
     }
 
     fn size_hint(&self) -> SizeHint {

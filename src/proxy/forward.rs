@@ -1,21 +1,24 @@
 //! One request up, one answer down.
 
 use super::body::Keep;
+use super::replay::KeptHead;
 use super::rewrite::{self, Framing};
 use super::{BodyFault, BodyState, ForwardError, RequestBody, ResponseBody};
 use crate::config::{HostRule, Timeouts, UpstreamSettings};
 use crate::deadline::{Deadline, Wait};
 use crate::http::edits::HeaderEdits;
+use crate::http::grpc::is_grpc;
 use crate::http::headers::has_token;
 use crate::http::{Admitted, RequestId, forwarded};
 use crate::key::KeyRecord;
 use crate::policy::{Retries, RouteSettings};
 use crate::upstream::{
-    AnswerBody, Choice, Endpoint, Lease, SendError, Unsuccessful, Upstream, Wish, is_grpc,
+    AnswerBody, Choice, Endpoint, Lease, SendError, Unsuccessful, Upstream, Wish,
 };
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
+use pin_project_lite::pin_project;
 use std::cell::Cell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -72,15 +75,14 @@ impl Order<'_> {
     }
 
     /// Ends a future with the first of the order's deadlines that fires while it waits.
-    pub(super) async fn within<T>(
-        &self,
-        work: impl Future<Output = Result<T, ForwardError>>,
-    ) -> Result<T, ForwardError> {
+    pub(super) fn within<T, F>(&self, work: F) -> Within<'_, F>
+    where
+        F: Future<Output = Result<T, ForwardError>>,
+    {
         Within {
-            inner: pin!(work),
+            inner: work,
             deadlines: [self.deadline, self.upload],
         }
-        .await
     }
 
     /// What is edited in heads, in order: the upstream's edits, the route's over them.
@@ -174,7 +176,7 @@ async fn send(
         let again = retries.filter(|retries| replayable && times < retries.attempts);
         let twice = replayable && (lease.used() || again.is_some());
         let copy = lease.is_http2() || twice;
-        let copy = copy.then(|| head_of(&request));
+        let copy = copy.then(|| KeptHead::of(&request));
         if has_body {
             if lease.is_http2() {
                 order.body_state.keep();
@@ -208,7 +210,7 @@ async fn send(
                     && retries.on.status.contains(&status)
                     && upstream.may_retry()
                 {
-                    request = copy;
+                    request = copy.with(RequestBody::empty());
                     not = endpoint.map(|endpoint| endpoint.id());
                     choice = Choice::Any;
                     if let Ok(answer) = answer(order, lease, response, has_body) {
@@ -248,14 +250,14 @@ async fn send(
                 order.upload.disarm();
                 times -= 1;
                 refusals += 1;
-                request = copy.map(|_| body);
+                request = copy.with(body);
                 choice = Choice::Any;
             }
             // Sent on an old connection that ended before the head of an answer was whole: most likely, the upstream
             // had closed it.
             (Some(copy), None) if replayable && used && cause.is_end() => {
                 times -= 1;
-                request = copy;
+                request = copy.with(RequestBody::empty());
                 choice = Choice::New;
             }
             (Some(copy), None)
@@ -263,7 +265,7 @@ async fn send(
                     && cause.is_end()
                     && upstream.may_retry() =>
             {
-                request = copy;
+                request = copy.with(RequestBody::empty());
                 not = endpoint.map(|endpoint| {
                     endpoint.failed();
                     endpoint.id()
@@ -341,14 +343,6 @@ fn is_idempotent(method: &Method) -> bool {
     )
 }
 
-fn head_of(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = Uri::clone(request.uri());
-    *copy.headers_mut() = request.headers().clone();
-    copy
-}
-
 pub(super) fn failure(order: &Order<'_>, cause: Unsuccessful) -> ForwardError {
     match order.body_state.fault() {
         Some(BodyFault::TooLarge) => ForwardError::BodyTooLarge,
@@ -423,18 +417,23 @@ fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// Ends a future with the first deadline that fired while it waited.
-struct Within<'f, F> {
-    inner: Pin<&'f mut F>,
-    deadlines: [&'f Deadline; 2],
+pin_project! {
+    /// Ends a future with the first deadline that fired while it waited. It is the future itself that is held, so that it
+    /// is moved once only: it is the largest part of what a request needs.
+    pub(super) struct Within<'d, F> {
+        #[pin]
+        inner: F,
+        deadlines: [&'d Deadline; 2],
+    }
 }
 
 impl<T, F: Future<Output = Result<T, ForwardError>>> Future for Within<'_, F> {
     type Output = Result<T, ForwardError>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.inner.as_mut().poll(cx) {
-            Poll::Pending => match self.deadlines.iter().find_map(|deadline| deadline.fired()) {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.inner.poll(cx) {
+            Poll::Pending => match this.deadlines.iter().find_map(|deadline| deadline.fired()) {
                 Some(wait) => Poll::Ready(Err(wait.into())),
                 None => Poll::Pending,
             },

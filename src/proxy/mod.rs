@@ -17,6 +17,7 @@
 mod body;
 mod error;
 mod forward;
+mod replay;
 mod rewrite;
 mod tunnel;
 mod upgrade;

@@ -99,7 +99,7 @@ pub(super) fn headers(headers: &mut HeaderMap, order: &Order<'_>, framing: Frami
     headers.insert(forwarded::HOST, order.admitted.host_header().clone());
     headers.append(header::VIA, via(order.version));
     join_cookies(headers);
-    headers.insert(REQUEST_ID, order.request_id.header().clone());
+    headers.insert(REQUEST_ID, order.request_id.header());
     if let Some(key) = order.key {
         let plain = |text: &str| {
             HeaderValue::from_str(text).expect("ids and scope names are visible ASCII")

@@ -201,7 +201,9 @@ where
                 }),
             },
             Over::Http2(place) => {
-                let (unsent, cause) = match place.send(request, self.pool.uri_scheme()).await {
+                // Boxed: it is larger than what a request over HTTP/1.1 needs.
+                let sending = Box::pin(place.send(request, self.pool.uri_scheme()));
+                let (unsent, cause) = match sending.await {
                     Ok(answer) => return Ok(answer.map(AnswerBody::Http2)),
                     Err(Unanswered::Unsent(request, error)) => {
                         (Some(*request), Unsuccessful::Http2(error))

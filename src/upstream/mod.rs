@@ -36,7 +36,7 @@ pub use connect::ConnectError;
 pub use endpoint::{Endpoint, ServerReport};
 pub use fleet::{Fleet, GroupReport};
 pub use gate::Refused;
-pub use http2::{Receiving, is_grpc};
+pub use http2::Receiving;
 pub use io::UpstreamIo;
 pub use lease::{AnswerBody, Lease, SendError, Unsuccessful};
 pub use server_pool::{Choice, How, PoolKey, PoolStats, ServerPool};

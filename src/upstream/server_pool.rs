@@ -352,7 +352,8 @@ where
             pool: self,
             deadline,
         };
-        let made = self.handshake(speaks).await;
+        // Boxed: rare, and some hundred bytes of every request that needs none.
+        let made = Box::pin(self.handshake(speaks)).await;
         std::mem::forget(attempt);
         let count = if made.is_ok() {
             self.suspect_until.set(0);

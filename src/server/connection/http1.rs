@@ -18,6 +18,9 @@ use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 use tower::Service;
 
+/// How many headers hyper takes where it is not told. Told, it allocates room for them by request.
+const HYPERS_HEADERS: usize = 100;
+
 pub(super) async fn serve<L>(mut io: ClientIo, link: Rc<Link>, drain: Drain, line: L) -> End
 where
     L: Service<Arrival, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
@@ -25,11 +28,14 @@ where
     loop {
         let limits = link.limits();
         // hyper's limits lie above ours, so that ours answer first; its timer is not set, ours are the deadlines.
+        let mut builder = http1::Builder::new();
+        if limits.headers >= HYPERS_HEADERS {
+            builder.max_headers(limits.headers + limits.headers / 4 + 1);
+        }
         // On the heap, so that nothing is kept of it while the connection rests.
         let mut connection = Box::new(
-            http1::Builder::new()
+            builder
                 .writev(false)
-                .max_headers(limits.headers.saturating_add(limits.headers / 4 + 1))
                 .max_buf_size(limits.head_bytes.saturating_mul(2).max(64 * 1024))
                 .serve_connection(
                     TokioIo::new(io),

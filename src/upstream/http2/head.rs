@@ -1,9 +1,10 @@
 //! The head of a request as HTTP/2 writes it: the host is in the target, the length of the body in its frames, and a call
 //! of gRPC says that its trailers are read.
 
+use crate::http::grpc::is_grpc;
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Request, Uri, Version, header};
+use http::{HeaderValue, Request, Uri, Version, header};
 
 /// The head for HTTP/2; `None` where it cannot be one.
 pub(super) fn written(mut request: Request<()>, scheme: Scheme) -> Option<Request<()>> {
@@ -28,11 +29,4 @@ fn absolute(uri: &Uri, authority: Option<HeaderValue>, scheme: Scheme) -> Option
     let path = uri.path_and_query().cloned();
     parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
     Uri::from_parts(parts).ok()
-}
-
-/// Whether the message is gRPC's.
-pub fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }

@@ -22,6 +22,5 @@ mod stream;
 
 pub(super) use connection::Connection;
 pub(super) use failure::{is_refused, wants_http1};
-pub use head::is_grpc;
 pub use receiving::Receiving;
 pub(super) use stream::{Place, Unanswered};
