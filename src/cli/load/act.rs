@@ -1,0 +1,100 @@
+//! From arguments to a run.
+
+use super::Failed;
+use super::args::LoadArgs;
+use super::input::{keys, roots, routes};
+use crate::config::{self, Secrets};
+use crate::load::{
+    Compare, Deciding, Display, Kind, Mix, Pace, Phases, Plan, Protocol, Report, Settings,
+    run as run_plan,
+};
+use http::HeaderName;
+use std::io::{self, IsTerminal};
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+/// How long is measured where nothing is said.
+const STEP: Duration = Duration::from_secs(10);
+/// How long at most where a number of requests is to be sent.
+const AS_LONG_AS_IT_TAKES: Duration = Duration::from_secs(7 * 24 * 3600);
+
+pub(super) async fn ran(args: &LoadArgs) -> Result<Report, Failed> {
+    let Some(target) = args.target.clone() else {
+        return Err(Failed::Usage("a URL is needed".to_owned()));
+    };
+    let loaded = match &args.config {
+        Some(config) => {
+            let loaded = config::load(config, Secrets::Skipped);
+            Some(loaded.map_err(|problems| Failed::Usage(problems.to_string()))?)
+        }
+        None => None,
+    };
+    let keys = keys(args, loaded.as_ref()).await?;
+    let mix = args.mix.clone().unwrap_or_else(|| {
+        Mix::only(match keys.is_empty() {
+            true => Kind::Missing,
+            false => Kind::Valid(None),
+        })
+    });
+    let authority = args.host.as_ref().unwrap_or(&target.authority).clone();
+    let settings = Settings {
+        host: args.host.clone(),
+        protocol: match args.http2 {
+            true => Protocol::Http2 {
+                streams: args.streams,
+            },
+            false => Protocol::Http1,
+        },
+        roots: args.ca.as_deref().map(roots).transpose()?,
+        connections: args.connections,
+        threads: args.threads,
+        pace: match (args.rate, &args.steps[..]) {
+            (Some(rate), _) => Pace::Open(vec![rate]),
+            (None, []) => Pace::Closed,
+            (None, steps) => Pace::Open(steps.to_vec()),
+        },
+        phases: Phases {
+            ramp: args.ramp,
+            warmup: args.warmup,
+            step: args.duration.unwrap_or(match args.requests {
+                Some(_) => AS_LONG_AS_IT_TAKES,
+                None => STEP,
+            }),
+        },
+        requests: args.requests.map(NonZeroU64::get),
+        timeout: args.timeout,
+        seed: args.seed,
+        key_header: match (&args.key_header, &loaded) {
+            (Some(name), _) => name.clone(),
+            (None, Some(loaded)) => loaded.cold.keys.header.clone(),
+            (None, None) => HeaderName::from_static("apikey"),
+        },
+        keys,
+        mix,
+        draw: args.draw,
+        routes: routes(args, &target)?,
+        deciding: match &loaded {
+            Some(loaded) => Deciding::Policy(loaded, &authority),
+            None => Deciding::Words,
+        },
+        compare: Compare {
+            codes: !args.no_codes,
+            marks: !args.no_marks,
+        },
+        target,
+    };
+    if settings.phases.step.is_zero() {
+        return Err(Failed::Usage("--duration is above 0".to_owned()));
+    }
+    let plan = Plan::new(settings)?;
+    let display = match !args.quiet && io::stderr().is_terminal() {
+        true => Display::Live,
+        false => Display::None,
+    };
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    Ok(run_plan(plan, display, interrupted).await?)
+}
