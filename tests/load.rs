@@ -1,16 +1,22 @@
 //! `keygate load` as an operator meets it: the binary, a real gateway or a server that lies behind it, its verdict.
 
+#[path = "load/connections.rs"]
+mod connections;
+#[path = "load/ends.rs"]
+mod ends;
+#[path = "load/http2_server.rs"]
+mod http2_server;
+#[path = "load/server.rs"]
+mod server;
 mod support;
+#[path = "load/wrong_answers.rs"]
+mod wrong_answers;
 
-use keygate::load::mark;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use support::certificates::Authority;
 use support::{Folder, KEYGATE, ROUTES};
 
@@ -76,15 +82,19 @@ fn load_with_input(arguments: &[&str], input: &str) -> Ran {
     let mut stdin = child.stdin.take().expect("stdin is piped");
     stdin.write_all(input.as_bytes()).expect("input");
     drop(stdin);
-    let output = child.wait_with_output().expect("keygate runs");
-    Ran {
-        code: output.status.code(),
-        report: serde_json::from_slice(&output.stdout).unwrap_or_default(),
-        said: String::from_utf8(output.stderr).expect("text"),
-    }
+    Ran::of(child)
 }
 
 impl Ran {
+    fn of(child: Child) -> Self {
+        let output = child.wait_with_output().expect("keygate runs");
+        Ran {
+            code: output.status.code(),
+            report: serde_json::from_slice(&output.stdout).unwrap_or_default(),
+            said: String::from_utf8(output.stderr).expect("text"),
+        }
+    }
+
     /// The answers of each outcome of the first step, as `status code` to a count.
     fn outcomes(&self) -> Vec<(String, u64)> {
         let outcomes = self.report["steps"][0]["outcomes"].as_array();
@@ -430,161 +440,31 @@ fn http2_in_clear_text_needs_no_more_than_the_word() {
     ran.assert_ok(500);
 }
 
-/// A server on a real socket that knows how to answer, and tells one lie: at the `lie`th request that this lie is one for.
-fn liar(lie: u64, how: Lie) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    let count = Arc::new(AtomicU64::new(0));
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let count = Arc::clone(&count);
-            thread::spawn(move || answer_all(stream, &count, lie, how));
-        }
-    });
-    address
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Lie {
-    /// The answer to the request before.
-    Another,
-    /// 200 where 401 is right.
-    LetThrough,
-    /// 401 where 200 is right.
-    Refused,
-    /// The right status with another code.
-    Code,
-    /// The connection ends in the middle.
-    BreakOff,
-}
-
-fn answer_all(stream: TcpStream, count: &AtomicU64, lie: u64, how: Lie) {
-    stream.set_nodelay(true).expect("nodelay");
-    let mut out = stream.try_clone().expect("clone");
-    let mut input = BufReader::new(stream);
-    let mut before = String::from("0000000000000000");
-    loop {
-        let (mut line, mut mark, mut is_known) = (String::new(), String::new(), false);
-        if input.read_line(&mut line).unwrap_or(0) == 0 {
-            return;
-        }
-        loop {
-            let mut field = String::new();
-            if input.read_line(&mut field).unwrap_or(0) == 0 {
-                return;
-            }
-            match field.trim_end().split_once(": ") {
-                Some(("x-load-mark", value)) => value.clone_into(&mut mark),
-                Some(("apikey", value)) => is_known = value == "a-key-that-is-in-force",
-                Some(_) => {}
-                None => break,
-            }
-        }
-        let mut words = line.split(' ');
-        let (method, target) = (words.next().unwrap(), words.next().unwrap());
-        let mut digest = mark::digest(method, target, &mark, 0);
-        let mut code = "AUTH_ERR_APIKEY_NOT_FOUND";
-        let is_for = is_known != matches!(how, Lie::LetThrough | Lie::Code);
-        let is_lie = is_for && count.fetch_add(1, Ordering::SeqCst) + 1 == lie;
-        let mut is_served = is_known;
-        if is_lie {
-            match how {
-                Lie::Another => digest.clone_from(&before),
-                Lie::LetThrough => is_served = true,
-                Lie::Refused => is_served = false,
-                Lie::Code => code = "AUTH_ERR_NO_ACCESS",
-                Lie::BreakOff => {
-                    let _ = out.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n0123");
-                    return;
-                }
-            }
-        }
-        let (status, body) = match is_served {
-            true => ("200 OK", digest.clone()),
-            false => (
-                "401 Unauthorized",
-                format!("{{\"error\":{{\"code\":\"{code}\"}}}}"),
-            ),
-        };
-        let text = format!(
-            "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        if out.write_all(text.as_bytes()).is_err() {
-            return;
-        }
-        before = digest;
-    }
-}
-
-fn against(server: SocketAddr, mix: &str, requests: &str) -> Ran {
+/// The arguments of a run with one key, read from standard input, against a server without a policy.
+fn arguments_against(server: SocketAddr, mix: &str) -> Vec<String> {
     let url = format!("http://{server}");
-    load_with_input(
-        &[
-            &url,
-            "--keys",
-            "-",
-            "--mix",
-            mix,
-            "--requests",
-            requests,
-            "-c",
-            "4",
-            "--route",
-            "GET /v3/{n}",
-        ],
-        "a-key-that-is-in-force fullAccess\n",
-    )
+    let arguments = ["load", &url, "--keys", "-", "--mix", mix, "--json", "-"];
+    arguments.map(str::to_owned).to_vec()
 }
 
-#[test]
-fn one_wrong_answer_in_a_hundred_thousand_fails_the_run() {
-    let ran = against(
-        liar(70_001, Lie::Another),
-        "fullAccess=9,unknown=1",
-        "100000",
-    );
-    assert_eq!(ran.code, Some(1), "{}", ran.said);
-    assert_eq!(
-        (&ran.report["wrong"], &ran.report["ok"]),
-        (&Value::from(1), &Value::from(false))
-    );
-    assert_eq!(ran.report["answers"], 100_000);
-    assert_eq!(ran.report["samples"][0]["key"], "fullAccess");
-    for word in ["expected 200, digest", "got      200", "FAILED"] {
-        assert!(ran.said.contains(word), "{word}: {}", ran.said);
-    }
+/// Gives a run its key.
+fn feed(child: &mut Child) {
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    let line = format!("{} fullAccess\n", server::KEY);
+    stdin.write_all(line.as_bytes()).expect("input");
 }
 
-#[test]
-fn a_server_that_tells_no_lie_passes() {
-    let ran = against(liar(0, Lie::Another), "fullAccess=9,unknown=1", "100000");
-    ran.assert_ok(100_000);
-}
-
-#[test]
-fn each_kind_of_wrong_answer_is_found() {
-    for (how, mix, expected, got) in [
-        (Lie::LetThrough, "unknown=1", NOT_FOUND, "200"),
-        (Lie::Refused, "fullAccess=1", "200, digest", "401"),
-        (Lie::Code, "unknown=1", NOT_FOUND, "AUTH_ERR_NO_ACCESS"),
-        (Lie::BreakOff, "fullAccess=1", "200, digest", "ended"),
-    ] {
-        let ran = against(liar(500, how), mix, "1000");
-        assert_eq!(ran.code, Some(1), "{how:?}: {}", ran.said);
-        let bad = ["wrong", "failures"].map(|name| ran.report[name].as_u64().expect(name));
-        assert_eq!(bad.iter().sum::<u64>(), 1, "{how:?}: {}", ran.said);
-        assert_eq!(bad[1], u64::from(how == Lie::BreakOff), "{how:?}");
-        let sample = &ran.report["samples"][0];
-        let text = |name: &str| sample[name].as_str().expect(name).to_owned();
-        assert!(text("expected").contains(expected), "{how:?}: {sample}");
-        assert!(text("got").contains(got), "{how:?}: {sample}");
-        assert!(
-            !ran.said.contains("a-key-that-is"),
-            "a key is never shown: {}",
-            ran.said
-        );
-    }
+fn against(server: SocketAddr, mix: &str, more: &[&str]) -> Ran {
+    let mut child = Command::new(KEYGATE)
+        .args(arguments_against(server, mix))
+        .args(more)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("keygate starts");
+    feed(&mut child);
+    Ran::of(child)
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! An answer that came whole in one read, as nearly all do, is judged where it lies. Of one that did not, the head and the
 //! first [`KEPT_BYTES`] of the body are kept; the rest is counted and passed over.
 
-use super::mark;
+use super::mark::{self, Told, decimal};
 use std::mem::MaybeUninit;
 
 /// How much of a body is kept to be judged.
@@ -42,7 +42,7 @@ pub(super) struct Head {
     pub(super) len: usize,
     pub(super) framing: Framing,
     pub(super) keep_alive: bool,
-    pub(super) digest: Option<[u8; mark::LEN]>,
+    pub(super) told: Told,
 }
 
 impl Head {
@@ -67,7 +67,7 @@ impl Head {
             len,
             framing: Framing::Close,
             keep_alive: response.version == Some(1),
-            digest: None,
+            told: Told::default(),
         };
         let mut length = None;
         for field in response.headers.iter() {
@@ -82,7 +82,10 @@ impl Head {
                     }
                 }
                 13 if field.name.eq_ignore_ascii_case(mark::ANSWER) => {
-                    head.digest = field.value.try_into().ok();
+                    head.told.digest(field.value);
+                }
+                13 if field.name.eq_ignore_ascii_case(mark::LENGTH) => {
+                    head.told.length(field.value);
                 }
                 14 if field.name.eq_ignore_ascii_case("content-length") => {
                     let number = decimal(field.value).ok_or(Nonsense::Length)?;
@@ -112,17 +115,6 @@ impl Head {
         head.keep_alive &= head.framing != Framing::Close;
         Ok(Some(head))
     }
-}
-
-/// Digits and nothing else.
-fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0u64, |number, byte| {
-        let digit = char::from(*byte).to_digit(10)?;
-        number.checked_mul(10)?.checked_add(u64::from(digit))
-    })
 }
 
 /// A body that did not come with its head in one piece.

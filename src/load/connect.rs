@@ -1,11 +1,25 @@
 //! Connections to the target.
 
+use super::seat::Seat;
 use crate::net::Socket;
 use crate::tls::{Alpn, ClientTls, Stream};
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
+
+/// How long it is waited after a connection could not be made; each time twice as long, up to the longest.
+const PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What came of making a connection in place of another.
+pub(super) enum Redialled {
+    Connected(Stream),
+    /// There was none by the time that was given.
+    Late(io::Error),
+    /// The run has ended.
+    Over,
+}
 
 /// How connections are made.
 pub(super) struct Dialer {
@@ -27,6 +41,40 @@ impl Dialer {
                 "no connection in time",
             )),
         }
+    }
+
+    /// A connection in place of one that has ended; tried again until there is one, or until a time. All is counted.
+    pub(super) async fn redial(&self, seat: &Seat, until: Instant) -> Redialled {
+        let mut pause = PAUSE;
+        loop {
+            let dialled = tokio::time::timeout_at(seat.latest().into(), self.dial()).await;
+            let Ok(dialled) = dialled else {
+                return Redialled::Over;
+            };
+            let error = match dialled {
+                Ok(_) if seat.is_ended() => return Redialled::Over,
+                Ok(stream) => {
+                    seat.reconnected();
+                    return Redialled::Connected(stream);
+                }
+                Err(error) => error,
+            };
+            seat.connect_failed();
+            let again = Instant::now() + pause;
+            if again >= until {
+                return Redialled::Late(error);
+            }
+            tokio::time::sleep_until(again.min(seat.latest()).into()).await;
+            if seat.is_ended() {
+                return Redialled::Over;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// To be waited after a connection that ended before it was of any use, so that the next is not made at once.
+    pub(super) async fn pause() {
+        tokio::time::sleep(PAUSE).await;
     }
 
     async fn connected(&self) -> io::Result<Stream> {

@@ -36,8 +36,18 @@ pub(super) struct Outcome {
     pub(super) status: u16,
     /// `error.code`.
     pub(super) code: Option<String>,
-    /// Whether the answer has the upstream's digest.
-    pub(super) marked: bool,
+    pub(super) mark: Mark,
+}
+
+/// What of the upstream is in an answer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Mark {
+    /// The digest of this very request.
+    Digest,
+    /// Nothing: the upstream must not hear of the request.
+    Nothing,
+    /// It is not looked at.
+    Any,
 }
 
 impl std::fmt::Display for Outcome {
@@ -115,7 +125,9 @@ impl Expectations {
                     }
                     Deciding::Words => by_words(route, kind),
                 };
-                outcome.marked &= compare.marks;
+                if !compare.marks {
+                    outcome.mark = Mark::Any;
+                }
                 outcome.code = outcome.code.filter(|_| compare.codes);
                 let known = expectations
                     .outcomes
@@ -150,7 +162,7 @@ impl Expectations {
 const PERMITTED: Outcome = Outcome {
     status: 200,
     code: None,
-    marked: true,
+    mark: Mark::Digest,
 };
 
 /// Why a kind of key opens nothing, if it does not.
@@ -172,12 +184,12 @@ fn told(reject: Reject) -> Outcome {
         Some(body) => Outcome {
             status: body.status.as_u16(),
             code: Some(body.code.as_str().to_owned()),
-            marked: false,
+            mark: Mark::Nothing,
         },
         None => Outcome {
             status: StatusCode::NO_CONTENT.as_u16(),
             code: None,
-            marked: false,
+            mark: Mark::Nothing,
         },
     }
 }
@@ -273,7 +285,7 @@ fn by_policy(
     Ok(match decided.target {
         Target::Upstream(_) => PERMITTED,
         Target::Management(_) => Outcome {
-            marked: false,
+            mark: Mark::Nothing,
             ..PERMITTED
         },
     })
@@ -500,6 +512,10 @@ maintenance = { message = "Back soon." }
         let all = Expectations::new(&kinds(), &routes, Deciding::Words, compare).unwrap();
         let both: Vec<String> = all.outcomes().iter().map(|o| o.to_string()).collect();
         assert_eq!(both, ["200", "401"]);
-        assert!(all.outcomes().iter().all(|outcome| !outcome.marked));
+        assert!(
+            all.outcomes()
+                .iter()
+                .all(|outcome| outcome.mark == Mark::Any)
+        );
     }
 }

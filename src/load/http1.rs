@@ -1,11 +1,19 @@
 //! One connection of HTTP/1.1: one request after another, each sent when the answer to the last one is whole.
 //!
+//! A server may end a connection between two requests, by `Connection: close` or without a word; then there is a new one for
+//! the next. A request that was on its way just then has no answer: it is sent again where that is harmless (RFC 9112,
+//! section 9.3.1), and fails where it is not. In the middle of an answer, or on a connection that has given none, an end is a failure.
+//!
+//! Bytes that come while none are owed are a failure too: taken for the next answer, they would make each request's
+//! answer that of the one before, which among refusals nobody could tell.
+//!
 //! Sending and receiving go on at the same time, so that a server that answers before it has read a body is heard. The deadline
 //! costs a request no timer: one timer a connection is looked at when it fires, and set anew if what it was set for is over.
 
 use super::answer::{Body, Framing, Head, Nonsense};
-use super::connect::Dialer;
-use super::seat::{Answer, Seat, Turn};
+use super::connect::{Dialer, Redialled};
+use super::judge::Answer;
+use super::seat::{Asked, Seat};
 use super::source::Ticket;
 use super::tally::Failure;
 use crate::tls::Stream;
@@ -13,6 +21,7 @@ use bytes::{Buf, Bytes};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -20,8 +29,6 @@ use tokio::time::Sleep;
 
 /// What is read at once; heads must fit.
 const BUFFER_BYTES: usize = 32 * 1024;
-/// How long a connection waits after it could not be made.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// A connection's place, whether it is connected or not.
 pub(super) struct Connection {
@@ -32,6 +39,17 @@ pub(super) struct Connection {
     body: Body,
     timer: Pin<Box<Sleep>>,
     is_timer_armed: bool,
+    /// The request that this connection gave the last answer to.
+    last: Option<Ticket>,
+}
+
+/// What a connection shows of itself while nothing is owed on it.
+enum Idle {
+    Quiet,
+    /// The server has ended it.
+    Ended,
+    /// There are bytes that nobody asked for.
+    Stray,
 }
 
 /// Why an exchange came to nothing.
@@ -57,8 +75,24 @@ struct Exchange {
     /// Why nothing more can be written.
     write_failed: Option<io::Error>,
     is_head: bool,
+    /// Whether anything of an answer has come.
+    has_bytes: bool,
     /// The head of an answer that did not come in one piece.
     head: Option<Head>,
+}
+
+impl Exchange {
+    fn new(body: Bytes, is_head: bool) -> Self {
+        Exchange {
+            written: 0,
+            body,
+            is_flushed: false,
+            write_failed: None,
+            is_head,
+            has_bytes: false,
+            head: None,
+        }
+    }
 }
 
 impl Connection {
@@ -71,89 +105,135 @@ impl Connection {
             body: Body::new(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             is_timer_armed: false,
+            last: None,
         }
     }
 
     /// Sends requests until there are none to send.
-    pub(super) async fn run(mut self, seat: &Seat<'_>, dialer: &Dialer) {
+    pub(super) async fn run(mut self, seat: &Rc<Seat>, dialer: &Dialer) -> Self {
         let mut now = Instant::now();
         while let Some(turn) = seat.turn(now).await {
-            let (ticket, body) = seat.write(&mut self.out);
-            if self.stream.is_none() {
-                match dialer.dial().await {
-                    Ok(stream) => self.stream = Some(stream),
-                    Err(error) => {
-                        seat.failed(&turn, &ticket, Failure::Connect, &error.to_string());
-                        tokio::time::sleep(PAUSE).await;
-                        now = Instant::now();
-                        continue;
-                    }
+            let (asked, body) = seat.write(turn, &mut self.out);
+            now = self.ask(seat, dialer, asked, body, now).await;
+        }
+        self
+    }
+
+    /// Looks, once nothing is owed any more, for bytes that belong to no answer.
+    pub(super) async fn finish(mut self, seat: &Seat) {
+        self.look(seat).await;
+    }
+
+    /// Drops a connection on which no request may be sent.
+    async fn look(&mut self, seat: &Seat) {
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        let mut space = ReadBuf::new(&mut self.buffer);
+        let idle = poll_fn(|cx| {
+            let read = Pin::new(&mut *stream).poll_read(cx, &mut space);
+            Poll::Ready(match read {
+                Poll::Pending => Idle::Quiet,
+                Poll::Ready(Ok(())) if !space.filled().is_empty() => Idle::Stray,
+                Poll::Ready(Ok(()) | Err(_)) => Idle::Ended,
+            })
+        });
+        match idle.await {
+            Idle::Quiet => return,
+            Idle::Ended => {}
+            Idle::Stray => {
+                if let Some(last) = &self.last {
+                    seat.stray(last, &Nonsense::TooMuch.to_string());
                 }
             }
+        }
+        self.stream = None;
+    }
+
+    /// One request and its answer, if need be on a new connection; when that was over. `now` is when it was begun.
+    async fn ask(
+        &mut self,
+        seat: &Seat,
+        dialer: &Dialer,
+        mut asked: Asked,
+        body: Bytes,
+        mut now: Instant,
+    ) -> Instant {
+        self.look(seat).await;
+        loop {
             // In a closed loop it is sent as soon as it may be.
-            let sent = match seat.pacer() {
-                Some(_) => Instant::now(),
-                None => now,
+            let mut sent = now;
+            if self.stream.is_none() {
+                let until = asked.deadline(Instant::now());
+                match dialer.redial(seat, until).await {
+                    Redialled::Connected(stream) => self.stream = Some(stream),
+                    Redialled::Late(error) => {
+                        asked.failed(Failure::Connect, &error.to_string());
+                        return Instant::now();
+                    }
+                    Redialled::Over => return Instant::now(),
+                }
+                self.last = None;
+                sent = Instant::now();
+            } else if seat.is_paced() {
+                sent = Instant::now();
+            }
+            asked.sent(sent);
+            let deadline = asked.deadline(sent);
+            let mut exchange = Exchange::new(body.clone(), asked.ticket.is_head);
+            self.filled = 0;
+            let outcome = poll_fn(|cx| self.poll_exchange(cx, &mut exchange, deadline)).await;
+            now = Instant::now();
+            let broken = match outcome {
+                Ok(head) => {
+                    self.answered(asked, &exchange, &head, now);
+                    return now;
+                }
+                Err(broken) => broken,
             };
-            seat.sent(&turn, sent);
-            now = self
-                .exchange(seat, &turn, &ticket, body, sent + seat.timeout)
-                .await;
+            self.stream = None;
+            let (failure, why) = match broken {
+                Broken::Timeout => (Failure::Timeout, "no answer in time".to_owned()),
+                Broken::Closed(error) => (Failure::Closed, error.to_string()),
+                Broken::Nonsense(why) => (Failure::Nonsense, why.to_string()),
+            };
+            let was_in_use = self.last.is_some();
+            if failure == Failure::Closed
+                && was_in_use
+                && !exchange.has_bytes
+                && asked.ticket.is_idempotent
+            {
+                continue;
+            }
+            asked.failed(failure, &why);
+            if !was_in_use {
+                Dialer::pause().await;
+                now = Instant::now();
+            }
+            return now;
         }
     }
 
-    /// One request and its answer; when that was over.
-    async fn exchange(
-        &mut self,
-        seat: &Seat<'_>,
-        turn: &Turn,
-        ticket: &Ticket,
-        body: Bytes,
-        deadline: Instant,
-    ) -> Instant {
-        let mut exchange = Exchange {
-            written: 0,
-            body,
-            is_flushed: false,
-            write_failed: None,
-            is_head: ticket.is_head,
-            head: None,
+    fn answered(&mut self, asked: Asked, exchange: &Exchange, head: &Head, now: Instant) {
+        self.last = Some(asked.ticket);
+        let (body, body_bytes) = match exchange.head {
+            None => {
+                let body = &self.buffer[head.len..self.filled];
+                (body, body.len() as u64)
+            }
+            Some(_) => (self.body.kept(), self.body.total()),
         };
-        self.filled = 0;
-        let outcome = poll_fn(|cx| self.poll_exchange(cx, &mut exchange, deadline)).await;
-        let now = Instant::now();
-        match outcome {
-            Ok(head) => {
-                let (body, body_bytes) = match exchange.head {
-                    None => {
-                        let body = &self.buffer[head.len..self.filled];
-                        (body, body.len() as u64)
-                    }
-                    Some(_) => (self.body.kept(), self.body.total()),
-                };
-                let answer = Answer {
-                    status: head.status,
-                    digest: head.digest,
-                    body,
-                    body_bytes,
-                };
-                seat.answered(turn, ticket, &answer, now);
-                let is_sent = exchange.is_flushed && exchange.write_failed.is_none();
-                if !head.keep_alive || !is_sent {
-                    self.stream = None;
-                }
-            }
-            Err(broken) => {
-                self.stream = None;
-                let (failure, why) = match broken {
-                    Broken::Timeout => (Failure::Timeout, "no answer in time".to_owned()),
-                    Broken::Closed(error) => (Failure::Closed, error.to_string()),
-                    Broken::Nonsense(why) => (Failure::Nonsense, why.to_string()),
-                };
-                seat.failed(turn, ticket, failure, &why);
-            }
+        let answer = Answer {
+            status: head.status,
+            told: head.told,
+            body,
+            body_bytes,
+        };
+        asked.answered(&answer, now);
+        let is_sent = exchange.is_flushed && exchange.write_failed.is_none();
+        if !head.keep_alive || !is_sent {
+            self.stream = None;
         }
-        now
     }
 
     fn poll_exchange(
@@ -239,6 +319,7 @@ impl Connection {
             if count == 0 {
                 return Poll::Ready(self.ended(exchange));
             }
+            exchange.has_bytes = true;
             let is_over = match exchange.head {
                 None => {
                     self.filled += count;

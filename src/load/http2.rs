@@ -1,26 +1,32 @@
 //! One connection of HTTP/2, with several requests under way at once.
 //!
 //! Each of its lanes sends one request after another, as an HTTP/1.1 connection does. When the connection ends, all lanes
-//! come back and it is made again.
+//! come back and it is made again. A server that ends it says by GOAWAY which requests it has not looked at (RFC 9113,
+//! section 8.7); they are sent again. All others that are without an answer then have failed.
 
 use super::answer::KEPT_BYTES;
-use super::connect::Dialer;
-use super::seat::{Answer, Seat, Turn};
-use super::source::Ticket;
+use super::connect::{Dialer, Redialled};
+use super::judge::Answer;
+use super::mark::{self, Told};
+use super::seat::{Asked, Seat};
 use super::tally::Failure;
 use crate::tls::Stream;
 use bytes::Bytes;
+use h2::Reason;
 use h2::client::SendRequest;
 use http::HeaderMap;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// How long a connection waits after it could not be made.
-const PAUSE: Duration = Duration::from_millis(20);
 /// How much may be under way to us on one stream, and on a connection.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
+/// How often a request is sent at most, where it was refused unseen.
+const SENDINGS: u8 = 3;
+/// As good as never.
+const FOREVER: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Why a lane came back.
 enum Lane {
@@ -30,48 +36,47 @@ enum Lane {
     Ended,
 }
 
+/// What the lanes of a connection share with those of the next.
+#[derive(Default)]
+struct Shared {
+    /// Requests that were refused unseen.
+    again: RefCell<Vec<Asked>>,
+    /// Whether this connection has given an answer.
+    is_in_use: Cell<bool>,
+}
+
 /// Sends requests on a connection, and on those that take its place, until there are none to send.
-pub(super) async fn run(
-    first: Stream,
-    streams: usize,
-    seat: Rc<Seat<'static>>,
-    dialer: Rc<Dialer>,
-) {
+pub(super) async fn run(first: Stream, streams: usize, seat: Rc<Seat>, dialer: Rc<Dialer>) {
+    let shared = Rc::new(Shared::default());
     let mut stream = Some(first);
-    while !seat.is_over() {
+    let mut is_over = seat.is_over();
+    while !is_over || !shared.again.borrow().is_empty() {
         let connected = match stream.take() {
-            Some(stream) => Ok(stream),
-            None => dialer.dial().await,
+            Some(stream) => stream,
+            None => match dialer.redial(&seat, Instant::now() + FOREVER).await {
+                Redialled::Connected(stream) => stream,
+                // What is to be sent again stays where it is, and is counted there.
+                Redialled::Late(_) | Redialled::Over => return,
+            },
         };
-        let shaken = match connected {
-            Ok(stream) => shake(stream).await.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        let (send, driver) = match shaken {
-            Ok(shaken) => shaken,
-            Err(why) => {
-                // A request is owed an answer, and gets none.
-                let Some(turn) = seat.turn(Instant::now()).await else {
-                    return;
-                };
-                let (ticket, _, _) = seat.request();
-                seat.failed(&turn, &ticket, Failure::Connect, &why);
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
+        shared.is_in_use.set(false);
+        let Ok((send, driver)) = shake(connected).await else {
+            seat.connect_failed();
+            Dialer::pause().await;
+            continue;
         };
         let mut lanes = JoinSet::new();
         for _ in 0..streams {
-            lanes.spawn_local(lane(send.clone(), Rc::clone(&seat)));
+            lanes.spawn_local(lane(send.clone(), Rc::clone(&seat), Rc::clone(&shared)));
         }
         drop(send);
-        let mut is_over = false;
         while let Some(lane) = lanes.join_next().await {
             is_over |= matches!(lane, Ok(Lane::Over));
         }
         driver.abort();
-        if is_over {
-            return;
+        if !shared.is_in_use.get() && !is_over {
+            seat.connect_failed();
+            Dialer::pause().await;
         }
     }
 }
@@ -92,67 +97,124 @@ async fn shake(stream: Stream) -> Result<Shaken, h2::Error> {
     Ok((send, driver))
 }
 
-async fn lane(mut send: SendRequest<Bytes>, seat: Rc<Seat<'static>>) -> Lane {
+async fn lane(mut send: SendRequest<Bytes>, seat: Rc<Seat>, shared: Rc<Shared>) -> Lane {
     let mut now = Instant::now();
     loop {
         send = match send.ready().await {
             Ok(send) => send,
             Err(_) => return Lane::Ended,
         };
-        let Some(turn) = seat.turn(now).await else {
-            return Lane::Over;
+        let refused = shared.again.borrow_mut().pop();
+        let mut asked = match refused {
+            Some(asked) => asked,
+            None => match seat.turn(now).await {
+                Some(turn) => seat.draw(turn),
+                None => return Lane::Over,
+            },
         };
-        let (ticket, request, body) = seat.request();
-        seat.sent(&turn, Instant::now());
-        let exchange = exchange(&mut send, &seat, &turn, &ticket, request, body);
-        let outcome = tokio::time::timeout(seat.timeout, exchange).await;
+        now = Instant::now();
+        asked.sent(now);
+        let deadline = asked.deadline(now);
+        let exchange = exchange(&mut send, &asked);
+        let outcome = tokio::time::timeout_at(deadline.into(), exchange).await;
         now = Instant::now();
         match outcome {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                seat.failed(&turn, &ticket, Failure::Closed, &error.to_string());
-                if error.is_io() || error.is_go_away() {
+            Ok(Ok(received)) => {
+                shared.is_in_use.set(true);
+                asked.answered(&received.answer(), now);
+            }
+            Ok(Err(broken)) => {
+                let is_ended = broken.error.is_io() || broken.error.is_go_away();
+                if broken.is_unseen && asked.sendings < SENDINGS {
+                    shared.again.borrow_mut().push(asked);
+                } else {
+                    asked.failed(Failure::Closed, &broken.error.to_string());
+                }
+                if is_ended {
                     return Lane::Ended;
                 }
             }
-            Err(_) => seat.failed(&turn, &ticket, Failure::Timeout, "no answer in time"),
+            Err(_) => asked.failed(Failure::Timeout, "no answer in time"),
         }
     }
 }
 
-async fn exchange(
-    send: &mut SendRequest<Bytes>,
-    seat: &Seat<'_>,
-    turn: &Turn,
-    ticket: &Ticket,
-    request: http::Request<()>,
-    body: Bytes,
-) -> Result<(), h2::Error> {
-    let (response, mut upload) = send.send_request(request, body.is_empty())?;
-    if !body.is_empty() {
-        // All of it is handed over at once; it goes out as the peer's windows open.
-        upload.send_data(body, true)?;
-    }
-    let (head, mut stream) = response.await?.into_parts();
-    let mut kept = Vec::new();
-    let mut total = 0;
-    while let Some(data) = stream.data().await {
-        let data = data?;
-        let _ = stream.flow_control().release_capacity(data.len());
-        total += data.len() as u64;
-        let room = KEPT_BYTES - kept.len();
-        kept.extend_from_slice(&data[..data.len().min(room)]);
-    }
-    let answer = Answer {
-        status: head.status.as_u16(),
-        digest: digest(&head.headers),
-        body: &kept,
-        body_bytes: total,
-    };
-    seat.answered(turn, ticket, &answer, Instant::now());
-    Ok(())
+/// A whole answer.
+struct Received {
+    status: u16,
+    told: Told,
+    kept: Vec<u8>,
+    body_bytes: u64,
 }
 
-fn digest(headers: &HeaderMap) -> Option<[u8; super::mark::LEN]> {
-    headers.get(super::mark::ANSWER)?.as_bytes().try_into().ok()
+impl Received {
+    fn answer(&self) -> Answer<'_> {
+        Answer {
+            status: self.status,
+            told: self.told,
+            body: &self.kept,
+            body_bytes: self.body_bytes,
+        }
+    }
+}
+
+/// Why there is none.
+struct Broken {
+    error: h2::Error,
+    /// The server has not looked at the request.
+    is_unseen: bool,
+}
+
+impl From<h2::Error> for Broken {
+    fn from(error: h2::Error) -> Self {
+        let is_farewell = error.is_go_away() && error.is_remote();
+        let is_unseen = match error.reason() {
+            Some(Reason::NO_ERROR) => is_farewell,
+            Some(Reason::REFUSED_STREAM) => error.is_reset(),
+            _ => false,
+        };
+        Broken { error, is_unseen }
+    }
+}
+
+async fn exchange(send: &mut SendRequest<Bytes>, asked: &Asked) -> Result<Received, Broken> {
+    let (request, body) = asked.request();
+    let (response, mut upload) = send.send_request(request, body.is_empty())?;
+    if !body.is_empty() {
+        // All of it is handed over at once; it goes out as the peer's windows open. Where the server wants no more of it, that
+        // is said by its answer.
+        let _ = upload.send_data(body, true);
+    }
+    let (head, mut stream) = response.await?.into_parts();
+    let mut received = Received {
+        status: head.status.as_u16(),
+        told: told(&head.headers),
+        kept: Vec::new(),
+        body_bytes: 0,
+    };
+    while let Some(data) = stream.data().await {
+        // What has an answer begun was seen.
+        let data = data.map_err(|error| Broken {
+            error,
+            is_unseen: false,
+        })?;
+        let _ = stream.flow_control().release_capacity(data.len());
+        received.body_bytes += data.len() as u64;
+        let room = KEPT_BYTES - received.kept.len();
+        received
+            .kept
+            .extend_from_slice(&data[..data.len().min(room)]);
+    }
+    Ok(received)
+}
+
+fn told(headers: &HeaderMap) -> Told {
+    let mut told = Told::default();
+    for value in headers.get_all(mark::ANSWER) {
+        told.digest(value.as_bytes());
+    }
+    for value in headers.get_all(mark::LENGTH) {
+        told.length(value.as_bytes());
+    }
+    told
 }

@@ -2,12 +2,15 @@
 //!
 //! Whoever writes an upstream of their own: the digest is the 64-bit FNV-1a hash of `METHOD TARGET MARK LENGTH`, where the
 //! mark is the value of [`REQUEST`] and the length that of the request's body in decimal; written as 16 lowercase hexadecimal
-//! digits. A 2xx answer has it in [`ANSWER`], and its body begins with it.
+//! digits. A 200 has it in [`ANSWER`], once, and its body, but that of HEAD, begins with it. An upstream whose bodies are the
+//! digest over and over, cut off where it has to be, may say so by their length in [`LENGTH`]: then all of each body is compared.
 
 /// The header in which a request carries its mark.
 pub const REQUEST: &str = "x-load-mark";
 /// The header in which an upstream answers with the digest.
 pub const ANSWER: &str = "x-load-digest";
+/// The header in which an upstream may tell how long the body is that it sent, in bytes.
+pub const LENGTH: &str = "x-load-length";
 /// How many characters a mark and a digest have.
 pub const LEN: usize = 16;
 
@@ -57,6 +60,57 @@ pub(super) fn hex(number: u64) -> [u8; LEN] {
         text[2 * i + 1] = HEX[usize::from(byte & 15)];
     }
     text
+}
+
+/// What the headers of an answer tell of its request, by whichever protocol they came.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Told {
+    /// [`ANSWER`].
+    pub(super) digest: Field<[u8; LEN]>,
+    /// [`LENGTH`].
+    pub(super) length: Field<u64>,
+}
+
+/// A header that may be there once.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) enum Field<T> {
+    #[default]
+    Absent,
+    Once(T),
+    /// It is there twice, or cannot be read.
+    Nonsense,
+}
+
+impl<T: Copy> Field<T> {
+    fn add(&mut self, value: Option<T>) {
+        *self = match (*self, value) {
+            (Field::Absent, Some(value)) => Field::Once(value),
+            _ => Field::Nonsense,
+        };
+    }
+}
+
+impl Told {
+    /// Notes a value of [`ANSWER`].
+    pub(super) fn digest(&mut self, value: &[u8]) {
+        self.digest.add(value.try_into().ok());
+    }
+
+    /// Notes a value of [`LENGTH`].
+    pub(super) fn length(&mut self, value: &[u8]) {
+        self.length.add(decimal(value));
+    }
+}
+
+/// Digits and nothing else.
+pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |number, byte| {
+        let digit = char::from(*byte).to_digit(10)?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
 }
 
 #[cfg(test)]

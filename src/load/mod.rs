@@ -9,8 +9,11 @@
 //! connection's buffer, with a fresh mark in [`mark::REQUEST`]. `http1` writes that to the socket and reads the answer, which
 //! `answer` takes apart. The `expect` table says what this kind of key gets at this route: for a permitted request 200
 //! and the digest that the upstream makes of method, target, mark and length of the body, so that an answer out of a cache
-//! or one meant for another request is found out; for a refused one the status and `error.code`. The latency goes to the
-//! `tally`, under the outcome that was expected. When time is up, the tallies of all threads are added to a [`Report`].
+//! or one meant for another request is found out; for a refused one the status and `error.code`, and nothing that the
+//! upstream has touched. `judge` compares. The latency goes to the `tally`, under the outcome that was expected. When time is
+//! up, the tallies of all threads are added to a [`Report`].
+//!
+//! No request is lost: one that was begun is answered, or failed, or counted as never sent or as abandoned (`seat`).
 //!
 //! **Open loop** (a rate): the `schedule` says when each request is due, whatever became of the ones before it, and the
 //! latency counts from then. So a server that stalls is charged with all that would have been sent meanwhile ("coordinated
@@ -22,10 +25,12 @@
 
 mod answer;
 mod connect;
+mod counters;
 mod draw;
 mod expect;
 mod http1;
 mod http2;
+mod judge;
 mod keys;
 mod machine;
 pub mod mark;
@@ -44,6 +49,7 @@ mod table;
 mod tally;
 mod target;
 mod upstream;
+mod worker;
 
 pub use draw::Draw;
 pub use expect::{Compare, Deciding, ExpectError};

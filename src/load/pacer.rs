@@ -16,6 +16,9 @@ use tokio::sync::Semaphore;
 /// Requests that are due sooner than this are sent now: to sleep for less costs more than it gives.
 const GRAIN: Duration = Duration::from_micros(5);
 
+/// How often it is looked, after the end, whether all that was late is sent.
+const LATE_LOOK: Duration = Duration::from_millis(1);
+
 /// The requests of one thread of several: of all requests of a run every so manyth is its own.
 pub(super) struct Pacer {
     schedule: Arc<Schedule>,
@@ -58,43 +61,57 @@ impl Pacer {
         Some(self.start + Duration::from_secs_f64(seconds))
     }
 
-    /// The next request, when it is due; `None` at the end.
-    pub(super) async fn next(&self) -> Option<Due> {
+    /// Waits for a request that is due; whether there was one already. `None` at the end.
+    pub(super) async fn ready(&self) -> Option<bool> {
         let queued = self.due.available_permits() > 0;
         self.due.acquire().await.ok()?.forget();
-        let number = self.taken.get();
-        self.taken.set(number + 1);
-        self.due_at(number).map(|at| Due { at, queued })
+        Some(queued)
     }
 
-    /// Releases requests until the last one, then sends who waits away.
+    /// The request that is ready.
+    pub(super) fn take(&self, queued: bool) -> Option<Due> {
+        let number = self.taken.get();
+        let at = self.due_at(number)?;
+        self.taken.set(number + 1);
+        Some(Due { at, queued })
+    }
+
+    /// Releases requests until the last one, then sends who waits away: at the end, or once what was late by then is
+    /// sent, at `latest`.
     ///
     /// # Errors
     /// When the system gives no timer.
-    pub(super) async fn pace(&self) -> io::Result<()> {
+    pub(super) async fn pace(&self, latest: Instant) -> io::Result<()> {
         let timer = timer::Timer::new()?;
         while let Some(at) = self.due_at(self.released.get()) {
-            let mut now = Instant::now();
+            let now = Instant::now();
             if at > now + GRAIN {
                 timer.sleep(at - now).await?;
-                now = Instant::now();
             }
-            let mut ready = 0;
-            while self
-                .due_at(self.released.get())
-                .is_some_and(|at| at <= now + GRAIN)
-            {
-                self.released.set(self.released.get() + 1);
-                ready += 1;
-            }
+            let ready = self.release(Instant::now() + GRAIN);
             self.due.add_permits(ready);
             tokio::task::yield_now().await;
         }
-        // Whoever still holds a permit is served; then there is nothing to wait for.
-        let end = self.start + Duration::from_secs_f64(self.schedule.ends());
-        tokio::time::sleep_until(end.into()).await;
+        let mut until = self.start + Duration::from_secs_f64(self.schedule.ends());
+        loop {
+            tokio::time::sleep_until(until.into()).await;
+            until = Instant::now() + LATE_LOOK;
+            if self.taken.get() == self.released.get() || until > latest {
+                break;
+            }
+        }
         self.stop();
         Ok(())
+    }
+
+    /// Counts what is due by then as released; how many that are.
+    fn release(&self, by: Instant) -> usize {
+        let mut ready = 0;
+        while self.due_at(self.released.get()).is_some_and(|at| at <= by) {
+            self.released.set(self.released.get() + 1);
+            ready += 1;
+        }
+        ready
     }
 
     /// Gives out nothing more.
@@ -102,9 +119,14 @@ impl Pacer {
         self.due.close();
     }
 
-    /// How many requests were due and found no connection before the end.
-    pub(super) fn unsent(&self) -> u64 {
-        self.released.get() - self.taken.get()
+    /// How many requests were due by then, of at most so many, and were not taken.
+    pub(super) fn untaken(&self, by: Instant, most: u64) -> u64 {
+        self.release(by);
+        // Where a run was ended early, some that were due later than this may have been taken.
+        self.released
+            .get()
+            .min(most)
+            .saturating_sub(self.taken.get())
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Settings<'c> {
     /// The run ends after so many requests.
     pub requests: Option<u64>,
     pub timeout: Duration,
+    /// How long answers that are owed at the end are waited for.
+    pub grace: Duration,
     pub seed: u64,
     pub key_header: HeaderName,
     pub keys: Vec<LoadedKey>,
@@ -115,6 +117,7 @@ pub struct Plan {
     pub(super) ramp: Duration,
     pub(super) is_open: bool,
     pub(super) timeout: Duration,
+    pub(super) grace: Duration,
     pub(super) seed: u64,
 }
 
@@ -174,6 +177,7 @@ impl Plan {
             requests: settings.requests,
             ramp: settings.phases.ramp,
             timeout: settings.timeout,
+            grace: settings.grace,
             seed: settings.seed,
         })
     }

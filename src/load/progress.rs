@@ -1,67 +1,172 @@
-//! What is shown on a terminal while a run goes on.
+//! What is shown on standard error while a run goes on: on a terminal a line that is written over again and again, else a
+//! line when a phase begins, and now and then.
 
+use super::counters::Counts;
 use super::plan::Plan;
-use super::seat::Counters;
+use super::run::Display;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A line that is written over again and again.
+/// How often a line is written where each stays.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// How far a run is.
 pub(super) struct Progress {
-    bar: ProgressBar,
-    parts: Vec<(f64, String)>,
-    last: Cell<(Duration, u64)>,
+    shown: Shown,
+    parts: Vec<Part>,
+    last: (Duration, u64),
+}
+
+enum Shown {
+    Nothing,
+    Bar(ProgressBar),
+    Lines(Lines),
+}
+
+/// A phase as it is shown.
+struct Part {
+    ends: f64,
+    name: String,
 }
 
 impl Progress {
-    pub(super) fn new(plan: &Plan) -> Self {
-        let all = plan.schedule.ends();
-        let style = ProgressStyle::with_template("{prefix:>9} {wide_bar} {msg}");
-        let bar = ProgressBar::new((all * 10.0) as u64);
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let parts = plan.schedule.phases().iter().map(|phase| {
-            let name = match phase.step {
+    pub(super) fn new(plan: &Plan, display: Display) -> Self {
+        let parts = plan.schedule.phases().iter().map(|phase| Part {
+            ends: phase.ends,
+            name: match phase.step {
                 None => "warm-up".to_owned(),
                 Some(step) => match plan.schedule.rates[step] {
                     Some(rate) => format!("{rate}/s"),
                     None => "closed".to_owned(),
                 },
-            };
-            (phase.ends, name)
+            },
         });
+        let shown = match display {
+            Display::None => Shown::Nothing,
+            Display::Lines => Shown::Lines(Lines::default()),
+            Display::Live => {
+                let style = ProgressStyle::with_template("{prefix:>9} {wide_bar} {msg}");
+                let bar = ProgressBar::new((plan.schedule.ends() * 10.0) as u64);
+                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+                Shown::Bar(bar)
+            }
+        };
         Progress {
-            bar,
+            shown,
             parts: parts.collect(),
-            last: Cell::new((Duration::ZERO, 0)),
+            last: (Duration::ZERO, 0),
         }
     }
 
-    /// Shows how far it is, how fast just now, and what went wrong.
-    pub(super) fn show(&self, elapsed: Duration, counters: &[Counters]) {
-        let sum = |of: fn(&Counters) -> &AtomicU64| -> u64 {
-            counters.iter().map(|c| of(c).load(Ordering::Relaxed)).sum()
-        };
-        let answers = sum(|c| &c.answers);
-        let (wrong, failures) = (sum(|c| &c.wrong), sum(|c| &c.failures));
-        let (then, before) = self.last.replace((elapsed, answers));
-        let time = (elapsed - then).as_secs_f64();
-        let rate = if time > 0.0 {
-            (answers - before) as f64 / time
-        } else {
-            0.0
-        };
+    /// Shows how far it is, how fast since it was last shown, and what went wrong.
+    pub(super) fn show(&mut self, elapsed: Duration, counts: Counts) {
         let seconds = elapsed.as_secs_f64();
-        let part = self.parts.iter().find(|(ends, _)| seconds < *ends);
-        let name = part.map_or("ending", |(_, name)| name);
-        self.bar.set_prefix(name.to_owned());
-        self.bar.set_position((seconds * 10.0) as u64);
-        self.bar.set_message(format!(
-            "{seconds:.0} s, {answers} answers, {rate:.0}/s, {wrong} wrong, {failures} failed"
-        ));
+        let part = self.parts.iter().position(|part| seconds < part.ends);
+        let name = part.map_or("ending", |part| &self.parts[part].name);
+        let last = self.last;
+        match &mut self.shown {
+            Shown::Nothing => {}
+            Shown::Bar(bar) => {
+                bar.set_prefix(name.to_owned());
+                bar.set_position((seconds * 10.0) as u64);
+                bar.set_message(message(elapsed, counts, last));
+                self.last = (elapsed, counts.answers);
+            }
+            Shown::Lines(lines) => {
+                if lines.is_due(elapsed, part) {
+                    eprintln!("{name}: {}", message(elapsed, counts, last));
+                    self.last = (elapsed, counts.answers);
+                }
+            }
+        }
     }
 
     pub(super) fn clear(self) {
-        self.bar.finish_and_clear();
+        if let Shown::Bar(bar) = self.shown {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// When lines are written.
+#[derive(Default)]
+struct Lines {
+    /// When the last one was, and in which phase; `None` for the end.
+    last: Option<(Duration, Option<usize>)>,
+}
+
+impl Lines {
+    fn is_due(&mut self, elapsed: Duration, part: Option<usize>) -> bool {
+        let is_due = self
+            .last
+            .is_none_or(|(then, before)| before != part || elapsed >= then + EVERY);
+        if is_due {
+            self.last = Some((elapsed, part));
+        }
+        is_due
+    }
+}
+
+/// The figures so far; the rate is since `last`, a time and the answers by then.
+fn message(elapsed: Duration, counts: Counts, last: (Duration, u64)) -> String {
+    let time = elapsed.saturating_sub(last.0).as_secs_f64();
+    let rate = if time > 0.0 {
+        counts.answers.saturating_sub(last.1) as f64 / time
+    } else {
+        0.0
+    };
+    let mut message = format!(
+        "{:.0} s, {} answers, {rate:.0}/s, {} wrong, {} failed",
+        elapsed.as_secs_f64(),
+        counts.answers,
+        counts.wrong,
+        counts.failures
+    );
+    if counts.connect_failures > 0 {
+        message.push_str(&format!(
+            ", {} connections not made",
+            counts.connect_failures
+        ));
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_due_when_a_phase_begins_and_now_and_then() {
+        let mut lines = Lines::default();
+        for (milliseconds, part, expected) in [
+            (0, Some(0), true),
+            (200, Some(0), false),
+            (4_900, Some(0), false),
+            (5_000, Some(0), true),
+            (5_200, Some(1), true),
+            (9_900, Some(1), false),
+            (10_200, Some(1), true),
+            (10_400, None, true),
+            (10_600, None, false),
+        ] {
+            let elapsed = Duration::from_millis(milliseconds);
+            assert_eq!(lines.is_due(elapsed, part), expected, "{milliseconds}");
+        }
+    }
+
+    #[test]
+    fn a_message_tells_the_rate_since_the_last_and_what_went_wrong() {
+        let counts = Counts {
+            answers: 1500,
+            wrong: 1,
+            failures: 2,
+            ..Counts::default()
+        };
+        let said = message(
+            Duration::from_secs(3),
+            counts,
+            (Duration::from_secs(1), 500),
+        );
+        assert_eq!(said, "3 s, 1500 answers, 500/s, 1 wrong, 2 failed");
     }
 }

@@ -1,5 +1,6 @@
 //! What a run found, as numbers; the shape of `--json`.
 
+use super::counters::Counts;
 use super::expect::Outcome;
 use super::plan::{Plan, Protocol};
 use super::tally::{Failure, Latencies, Sample, StepTally};
@@ -28,15 +29,23 @@ pub struct Report {
     pub streams: usize,
     pub threads: Vec<Thread>,
     pub seed: u64,
-    /// No answer was wrong, none was missing, and there was at least one.
+    /// No answer was wrong, none was missing, every request that was due was sent, no connection failed, and there was at
+    /// least one answer.
     pub ok: bool,
     pub interrupted: bool,
     /// Of the whole run, warm-up included.
     pub answers: u64,
     pub wrong: u64,
+    /// Requests without an answer, and bytes that were the answer to none.
     pub failures: u64,
-    /// Requests that were due and found no connection before the end.
+    /// Requests that were due and never sent, since there was no connection for them before the end.
     pub unsent: u64,
+    /// Connections that were made in place of others which the server had ended.
+    pub reconnects: u64,
+    /// Connections that could not be made during the run, each attempt.
+    pub connect_failures: u64,
+    /// Requests that were sent again, since their connection ended before any of an answer.
+    pub resent: u64,
     pub steps: Vec<Step>,
     /// The first wrong answers and failures.
     pub samples: Vec<Sample>,
@@ -151,15 +160,14 @@ pub(super) struct Totals {
     pub(super) ran: Duration,
     pub(super) is_interrupted: bool,
     pub(super) unsent: u64,
-    pub(super) answers: u64,
-    pub(super) wrong: u64,
-    pub(super) failures: u64,
+    pub(super) counts: Counts,
     pub(super) samples: Vec<Sample>,
     pub(super) threads: Vec<Thread>,
 }
 
 impl Report {
     pub(super) fn new(plan: &Plan, tallies: &[StepTally], totals: Totals) -> Self {
+        let counts = totals.counts;
         let outcomes = plan.stuff.expectations.outcomes();
         let spans = plan
             .schedule
@@ -191,12 +199,19 @@ impl Report {
             },
             threads: totals.threads,
             seed: plan.seed,
-            ok: totals.wrong == 0 && totals.failures == 0 && totals.answers > 0,
+            ok: counts.wrong == 0
+                && counts.failures == 0
+                && counts.connect_failures == 0
+                && totals.unsent == 0
+                && counts.answers > 0,
             interrupted: totals.is_interrupted,
-            answers: totals.answers,
-            wrong: totals.wrong,
-            failures: totals.failures,
+            answers: counts.answers,
+            wrong: counts.wrong,
+            failures: counts.failures,
             unsent: totals.unsent,
+            reconnects: counts.reconnects,
+            connect_failures: counts.connect_failures,
+            resent: counts.resent,
             steps,
             samples: totals.samples,
             notes: Vec::new(),
@@ -238,8 +253,20 @@ impl Report {
         }
         if self.unsent > 0 {
             notes.push(format!(
-                "{} requests were due and could not be sent before the end",
+                "{} requests were due and never sent: the target or the generator could not keep the rate",
                 self.unsent
+            ));
+        }
+        if self.connect_failures > 0 {
+            notes.push(format!(
+                "{} times no connection could be made during the run",
+                self.connect_failures
+            ));
+        }
+        if self.resent > 0 {
+            notes.push(format!(
+                "{} requests were sent again: the server ended their connections, which had been in use, before any of an answer",
+                self.resent
             ));
         }
         let is_limited =

@@ -3,7 +3,7 @@
 //! All that is the same for each request of a route was rendered ahead; what is left is a few draws and copies.
 
 use super::draw::Picker;
-use super::expect::{Expectations, OutcomeIndex};
+use super::expect::{Expectations, Mark, OutcomeIndex};
 use super::keys::{Drawn, Pool};
 use super::mark::{self, Digest};
 use super::route::LoadRoute;
@@ -30,6 +30,7 @@ pub(super) struct Stuff {
 struct Rendered {
     route: LoadRoute,
     is_head: bool,
+    is_idempotent: bool,
     /// Method, and the target up to the number.
     start: Vec<u8>,
     /// From there to the mark.
@@ -86,6 +87,7 @@ impl Rendered {
         );
         Rendered {
             is_head: *method == Method::HEAD,
+            is_idempotent: method.is_idempotent(),
             start: format!("{method} {}", route.before).into_bytes(),
             end: end.into_bytes(),
             digest: Digest::new().then(format!("{method} {seen_before}").as_bytes()),
@@ -102,6 +104,8 @@ impl Rendered {
 pub(super) struct Ticket {
     pub(super) outcome: OutcomeIndex,
     pub(super) is_head: bool,
+    /// Whether it may be sent again where it cannot be known what became of it (RFC 9110, section 9.2.2).
+    pub(super) is_idempotent: bool,
     route: u32,
     key: Drawn,
     number: u32,
@@ -148,7 +152,7 @@ impl Source {
         let mark = mark::hex(self.next_mark);
         self.next_mark = self.next_mark.wrapping_add(1);
         let outcome = stuff.expectations.of(usize::from(key.kind), at);
-        let digest = if stuff.expectations.outcomes()[usize::from(outcome)].marked {
+        let digest = if stuff.expectations.outcomes()[usize::from(outcome)].mark == Mark::Digest {
             (rendered.digest)
                 .then(digits.text())
                 .then(&rendered.digest_middle)
@@ -161,6 +165,7 @@ impl Source {
         Ticket {
             outcome,
             is_head: rendered.is_head,
+            is_idempotent: rendered.is_idempotent,
             route: at as u32,
             key,
             number,
@@ -262,13 +267,14 @@ impl Digits {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::draw::Draw;
     use super::super::expect::{Compare, Deciding};
     use super::super::keys::{Mix, read_keys};
     use super::*;
 
-    fn source(route: &str) -> Source {
+    /// Of one key and one route.
+    pub(in crate::load) fn source(route: &str) -> Source {
         let mut random = fastrand::Rng::with_seed(1);
         let keys = read_keys("0123456789abcdefghij fullAccess\n").unwrap();
         let mix: Mix = "fullAccess=1".parse().unwrap();

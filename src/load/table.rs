@@ -49,10 +49,19 @@ pub fn table(report: &Report) -> String {
         line(&mut text, format_args!("note: {note}"));
     }
     let verdict = if report.ok { "ok" } else { "FAILED" };
+    let counts = [
+        (report.unsent, "never sent"),
+        (report.connect_failures, "connections not made"),
+        (report.reconnects, "reconnects"),
+    ];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts: String = counts
+        .map(|(count, what)| format!(", {count} {what}"))
+        .collect();
     line(
         &mut text,
         format_args!(
-            "{verdict}{}: {} answers, {} wrong, {} failed",
+            "{verdict}{}: {} answers, {} wrong, {} failed{counts}",
             if report.interrupted {
                 " (interrupted)"
             } else {
@@ -73,7 +82,7 @@ fn one(text: &mut String, step: &Step) {
     line(
         text,
         format_args!(
-            "\n{:.1} s{rate}: {:.0} right answers per second, {:.1} MB/s of bodies, {} wrong, {} failed",
+            "\n{:.1} s{rate}: {:.0} right answers per second, {:.1} MB/s of bodies, {} wrong, failed: {}",
             step.seconds,
             step.throughput,
             if step.seconds > 0.0 {
@@ -82,7 +91,7 @@ fn one(text: &mut String, step: &Step) {
                 0.0
             },
             step.wrong,
-            step.failures.values().sum::<u64>()
+            failed(step)
         ),
     );
     let names = [
@@ -112,6 +121,22 @@ fn one(text: &mut String, step: &Step) {
                 lag.queued
             ),
         );
+    }
+}
+
+/// How many requests failed, and of what.
+fn failed(step: &Step) -> String {
+    let kinds = step.failures.iter().filter(|(_, count)| **count > 0);
+    let kinds: Vec<String> = kinds
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+    match kinds.is_empty() {
+        true => "0".to_owned(),
+        false => format!(
+            "{} ({})",
+            step.failures.values().sum::<u64>(),
+            kinds.join(", ")
+        ),
     }
 }
 

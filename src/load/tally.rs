@@ -9,7 +9,7 @@ const LONGEST: u64 = 600_000_000_000;
 /// Why a request has no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Failure {
-    /// There was no connection.
+    /// There was no connection in time.
     Connect,
     /// The connection ended before the answer did.
     Closed,
@@ -17,14 +17,18 @@ pub(super) enum Failure {
     Timeout,
     /// What came was no answer.
     Nonsense,
+    /// The run was over, and its answer not there.
+    Abandoned,
 }
 
 impl Failure {
-    pub(super) const ALL: [(Failure, &'static str); 4] = [
+    const KINDS: usize = 5;
+    pub(super) const ALL: [(Failure, &'static str); Failure::KINDS] = [
         (Failure::Connect, "connect"),
         (Failure::Closed, "closed"),
         (Failure::Timeout, "timeout"),
         (Failure::Nonsense, "nonsense"),
+        (Failure::Abandoned, "abandoned"),
     ];
 }
 
@@ -44,7 +48,7 @@ pub(super) struct StepTally {
     /// Of right answers, by the outcome that was expected.
     pub(super) by_outcome: Vec<Latencies>,
     pub(super) wrong: u64,
-    pub(super) failures: [u64; 4],
+    pub(super) failures: [u64; Failure::KINDS],
     /// How much later than due requests of an open loop were sent.
     pub(super) lag: Latencies,
     /// How many of them had to wait for a connection.
@@ -58,7 +62,7 @@ impl StepTally {
         StepTally {
             by_outcome: (0..outcomes).map(|_| latencies()).collect(),
             wrong: 0,
-            failures: [0; 4],
+            failures: [0; Failure::KINDS],
             lag: latencies(),
             queued: 0,
             body_bytes: 0,

@@ -1,7 +1,8 @@
 //! A small, fast upstream that answers each request with its digest, to stand behind what is loaded.
 //!
 //! It takes any method and target over HTTP/1.1 and reads the body whole. What it answers depends on the request alone, so an
-//! answer that belongs to another one is found out: 200, the digest in [`mark::ANSWER`], and a body that begins with it.
+//! answer that belongs to another one is found out: 200, the digest in [`mark::ANSWER`], and a body that is the digest over and
+//! over, with its length in [`mark::LENGTH`], so that a body that was cut off or mixed up on its way is found out too.
 
 use super::answer::{Body, Framing, Nonsense};
 use super::mark::{self, Digest};
@@ -79,10 +80,10 @@ fn accept(listener: TcpListener, settings: UpstreamSettings) -> io::Result<()> {
 
 /// Makes one thread's answers.
 struct Answers {
-    /// Up to the digest in the head; from there to the digest in the body; the rest.
+    /// Up to the digest in the head; from there to the body.
     head: Vec<u8>,
     middle: &'static [u8],
-    rest: Vec<u8>,
+    body_bytes: usize,
     wrong_every: Option<NonZeroU64>,
     count: Cell<u64>,
 }
@@ -91,13 +92,14 @@ impl Answers {
     fn new(settings: UpstreamSettings) -> Self {
         let length = settings.body_bytes.max(mark::LEN);
         let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n{}: ",
+            "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n{}: {length}\r\n{}: ",
+            mark::LENGTH,
             mark::ANSWER
         );
         Answers {
             head: head.into_bytes(),
             middle: b"\r\n\r\n",
-            rest: vec![b'.'; length - mark::LEN],
+            body_bytes: length,
             wrong_every: settings.wrong_every,
             count: Cell::new(0),
         }
@@ -118,8 +120,11 @@ impl Answers {
         out.extend_from_slice(&digest);
         out.extend_from_slice(self.middle);
         if !is_head {
-            out.extend_from_slice(&digest);
-            out.extend_from_slice(&self.rest);
+            let whole = out.len() + self.body_bytes;
+            for _ in 0..self.body_bytes.div_ceil(mark::LEN) {
+                out.extend_from_slice(&digest);
+            }
+            out.truncate(whole);
         }
     }
 }
@@ -261,7 +266,9 @@ mod tests {
             answers.write(digest, false, &mut out);
             let text = String::from_utf8(out.clone()).unwrap();
             let hex = String::from_utf8(digest.hex().to_vec()).unwrap();
-            right.push(text.ends_with(&format!("x-load-digest: {hex}\r\n\r\n{hex}....")));
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert_eq!(body.len(), 20);
+            right.push(head.ends_with(&hex) && body == format!("{hex}{}", &hex[..4]));
         }
         assert_eq!(right, [true, true, false, true, true, false]);
     }

@@ -63,6 +63,7 @@ pub(super) async fn ran(args: &LoadArgs) -> Result<Report, Failed> {
         },
         requests: args.requests.map(NonZeroU64::get),
         timeout: args.timeout,
+        grace: args.grace.unwrap_or(args.timeout),
         seed: args.seed,
         key_header: match (&args.key_header, &loaded) {
             (Some(name), _) => name.clone(),
@@ -87,9 +88,10 @@ pub(super) async fn ran(args: &LoadArgs) -> Result<Report, Failed> {
         return Err(Failed::Usage("--duration is above 0".to_owned()));
     }
     let plan = Plan::new(settings)?;
-    let display = match !args.quiet && io::stderr().is_terminal() {
-        true => Display::Live,
-        false => Display::None,
+    let display = match (args.quiet, io::stderr().is_terminal()) {
+        (true, _) => Display::None,
+        (false, true) => Display::Live,
+        (false, false) => Display::Lines,
     };
     let interrupted = async {
         if tokio::signal::ctrl_c().await.is_err() {

@@ -81,6 +81,9 @@ pub struct LoadArgs {
     /// How long an answer may take before it counts as missing
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub(super) timeout: Duration,
+    /// How long answers that are owed at the end are waited for [default: as long as --timeout]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(super) grace: Option<Duration>,
     /// The same seed draws the same keys and routes
     #[arg(long, value_name = "N", default_value = "1")]
     pub(super) seed: u64,
