@@ -6,6 +6,8 @@ mod connections;
 mod ends;
 #[path = "load/http2_server.rs"]
 mod http2_server;
+#[path = "load/outputs.rs"]
+mod outputs;
 #[path = "load/server.rs"]
 mod server;
 mod support;

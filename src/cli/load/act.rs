@@ -2,7 +2,8 @@
 
 use super::Failed;
 use super::args::LoadArgs;
-use super::input::{keys, roots, routes};
+use super::input::{files, keys, roots, routes};
+use super::output::Outputs;
 use crate::config::{self, Secrets};
 use crate::load::{
     Compare, Deciding, Display, Kind, Mix, Pace, Phases, Plan, Protocol, Report, Settings,
@@ -18,7 +19,7 @@ const STEP: Duration = Duration::from_secs(10);
 /// How long at most where a number of requests is to be sent.
 const AS_LONG_AS_IT_TAKES: Duration = Duration::from_secs(7 * 24 * 3600);
 
-pub(super) async fn ran(args: &LoadArgs) -> Result<Report, Failed> {
+pub(super) async fn ran(args: &LoadArgs) -> Result<(Report, Outputs), Failed> {
     let Some(target) = args.target.clone() else {
         return Err(Failed::Usage("a URL is needed".to_owned()));
     };
@@ -29,6 +30,8 @@ pub(super) async fn ran(args: &LoadArgs) -> Result<Report, Failed> {
         }
         None => None,
     };
+    // Before all that takes time.
+    let outputs = Outputs::open(args, &files(args, loaded.as_ref()))?;
     let keys = keys(args, loaded.as_ref()).await?;
     let mix = args.mix.clone().unwrap_or_else(|| {
         Mix::only(match keys.is_empty() {
@@ -98,5 +101,6 @@ pub(super) async fn ran(args: &LoadArgs) -> Result<Report, Failed> {
             std::future::pending::<()>().await;
         }
     };
-    Ok(run_plan(plan, display, interrupted).await?)
+    let report = run_plan(plan, display, interrupted).await?;
+    Ok((report, outputs))
 }

@@ -3,6 +3,7 @@
 use super::super::chain;
 use super::Failed;
 use super::args::LoadArgs;
+use super::output::store_files;
 use crate::clock::Timestamp;
 use crate::config::Loaded;
 use crate::load::{Kind, LoadRoute, LoadTarget, LoadedKey, Records, from_store, read_keys};
@@ -10,8 +11,20 @@ use crate::store::{self, KeyStore, OpenMode, OpenOptions};
 use crate::tls::Roots;
 use std::fs;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// All files that a run reads, or that belong to the gateway whose configuration it reads.
+pub(super) fn files(args: &LoadArgs, loaded: Option<&Loaded>) -> Vec<PathBuf> {
+    let named = [&args.keys, &args.routes, &args.ca];
+    let mut files: Vec<PathBuf> = named.into_iter().flatten().cloned().collect();
+    if let Some(loaded) = loaded {
+        files.extend(loaded.files.paths());
+        files.extend(store_files(&loaded.cold.keys.store));
+        files.push(loaded.cold.keys.secret.clone());
+    }
+    files
+}
 
 /// The keys that there are, each with its kind.
 pub(super) async fn keys(

@@ -75,8 +75,8 @@ fn load(args: LoadArgs) -> Result<ExitCode, Failed> {
         .enable_all()
         .build()
         .map_err(|error| Failed::Run(format!("no runtime can be started: {error}")))?;
-    let report = runtime.block_on(act::ran(&args))?;
-    output::tell(&args, &report)?;
+    let (report, outputs) = runtime.block_on(act::ran(&args))?;
+    outputs.tell(&report)?;
     Ok(if report.ok {
         ExitCode::SUCCESS
     } else {
