@@ -2,6 +2,8 @@
 
 #[path = "load/connections.rs"]
 mod connections;
+#[path = "load/display.rs"]
+mod display;
 #[path = "load/ends.rs"]
 mod ends;
 #[path = "load/http2_server.rs"]
@@ -10,6 +12,8 @@ mod http2_server;
 mod outputs;
 #[path = "load/server.rs"]
 mod server;
+#[path = "load/stock.rs"]
+mod stock;
 mod support;
 #[path = "load/wrong_answers.rs"]
 mod wrong_answers;

@@ -86,6 +86,14 @@ impl Picker {
         Picker::Weighted(slots.into())
     }
 
+    /// How much memory it takes besides its own, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Picker::Uniform(_) => 0,
+            Picker::Weighted(slots) => size_of_val(&**slots),
+        }
+    }
+
     /// The next one.
     pub(super) fn draw(&self, random: &mut fastrand::Rng) -> usize {
         match self {

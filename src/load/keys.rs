@@ -175,6 +175,7 @@ pub(super) type KindIndex = u16;
 pub(super) struct Pool {
     /// Of all keys, one after the other.
     text: Zeroizing<Vec<u8>>,
+    count: usize,
     kinds: Vec<Kind>,
     mix: Picker,
     groups: Vec<Group>,
@@ -296,9 +297,24 @@ impl Pool {
         Ok(Pool {
             mix: Picker::weighted(&shares),
             groups: groups.collect(),
+            count: given.len(),
             text,
             kinds,
         })
+    }
+
+    /// How many keys there are to draw from.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// How much memory they take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let groups = self
+            .groups
+            .iter()
+            .map(|group| group.keys.capacity() * size_of::<Drawn>() + group.picker.bytes());
+        self.text.capacity() + groups.sum::<usize>()
     }
 
     /// The kinds of the keys that there are, sorted.

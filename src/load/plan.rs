@@ -56,6 +56,8 @@ pub struct Settings<'c> {
     pub seed: u64,
     pub key_header: HeaderName,
     pub keys: Vec<LoadedKey>,
+    /// Keys of the store that it does not show, and that are therefore not sent.
+    pub hidden_keys: usize,
     pub mix: Mix,
     pub draw: Draw,
     /// Never empty.
@@ -116,6 +118,7 @@ pub struct Plan {
     pub(super) requests: Option<u64>,
     pub(super) ramp: Duration,
     pub(super) is_open: bool,
+    pub(super) hidden_keys: usize,
     pub(super) timeout: Duration,
     pub(super) grace: Duration,
     pub(super) seed: u64,
@@ -176,6 +179,7 @@ impl Plan {
             threads,
             requests: settings.requests,
             ramp: settings.phases.ramp,
+            hidden_keys: settings.hidden_keys,
             timeout: settings.timeout,
             grace: settings.grace,
             seed: settings.seed,

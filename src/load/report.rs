@@ -29,6 +29,7 @@ pub struct Report {
     pub streams: usize,
     pub threads: Vec<Thread>,
     pub seed: u64,
+    pub keys: KeyCounts,
     /// No answer was wrong, none was missing, every request that was due was sent, no connection failed, and there was at
     /// least one answer.
     pub ok: bool,
@@ -51,6 +52,17 @@ pub struct Report {
     pub samples: Vec<Sample>,
     /// What an operator should know about these figures.
     pub notes: Vec<String>,
+}
+
+/// The keys that requests were drawn from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyCounts {
+    pub count: usize,
+    /// Memory that they took.
+    pub bytes: usize,
+    /// Keys of the store that it did not show, and that were therefore not sent.
+    pub hidden: usize,
 }
 
 /// A thread of the generator.
@@ -199,6 +211,11 @@ impl Report {
             },
             threads: totals.threads,
             seed: plan.seed,
+            keys: KeyCounts {
+                count: plan.stuff.pool.len(),
+                bytes: plan.stuff.pool.bytes(),
+                hidden: plan.hidden_keys,
+            },
             ok: counts.wrong == 0
                 && counts.failures == 0
                 && counts.connect_failures == 0
@@ -250,6 +267,12 @@ impl Report {
                     lag.p99 / 1e3
                 ));
             }
+        }
+        if self.keys.hidden > 0 {
+            notes.push(format!(
+                "{} keys of the store were not sent, since it does not show their texts",
+                self.keys.hidden
+            ));
         }
         if self.unsent > 0 {
             notes.push(format!(

@@ -2,48 +2,37 @@
 
 use super::keys::{Kind, LoadedKey};
 use crate::clock::Timestamp;
-use crate::key::{Actor, CommandError, Digester, KeyDigest, KeyRecord, ListQuery, ShownKey};
+use crate::key::{Digester, KeyDigest, KeyRecord, ShownKey, StoredKey};
 use crate::store::{KeyStore, Sink, StoreError};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use zeroize::Zeroizing;
 
-/// Keys that are read from the store at once.
-const PER_PAGE: u64 = 1_000;
+/// What a store shows.
+pub struct Stock {
+    /// The keys whose texts it can show.
+    pub keys: Vec<LoadedKey>,
+    /// How many there are besides.
+    pub hidden: usize,
+}
 
-/// All keys of a store whose texts it can show. Kinds are as of `now`.
+/// All keys of a store, the oldest first. Kinds are as of `now`.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub async fn from_store(
-    store: &dyn KeyStore,
-    now: Timestamp,
-) -> Result<Vec<LoadedKey>, CommandError> {
-    let mut query = ListQuery {
-        scope: None,
-        search: None,
-        page: 1,
-        per_page: PER_PAGE,
+pub async fn from_store(store: &dyn KeyStore, now: Timestamp) -> Result<Stock, StoreError> {
+    let mut stock = Stock {
+        keys: Vec::new(),
+        hidden: 0,
     };
-    let (mut keys, mut seen) = (Vec::new(), HashSet::new());
-    loop {
-        let page = store.list(&Actor::Operator, &query).await?;
-        let is_last = page.keys.is_empty() || query.page.saturating_mul(PER_PAGE) >= page.total;
-        for key in page.keys {
-            // A key that was made meanwhile moves the others down, onto the next page.
-            if let ShownKey::Whole(text) = &key.shown
-                && seen.insert(key.record.id)
-            {
-                keys.push(LoadedKey {
-                    text: Zeroizing::new(text.expose().to_owned()),
-                    kind: kind_of(&key.record, now),
-                });
-            }
-        }
-        if is_last {
-            return Ok(keys);
-        }
-        query.page += 1;
-    }
+    let mut sink = |key: StoredKey| match &key.shown {
+        ShownKey::Whole(text) => stock.keys.push(LoadedKey {
+            text: Zeroizing::new(text.expose().to_owned()),
+            kind: kind_of(&key.record, now),
+        }),
+        ShownKey::Masked(_) => stock.hidden += 1,
+    };
+    store.reveal(&mut sink).await?;
+    Ok(stock)
 }
 
 fn kind_of(record: &KeyRecord, now: Timestamp) -> Kind {

@@ -23,6 +23,14 @@ pub fn table(report: &Report) -> String {
             report.seed
         ),
     );
+    line(
+        &mut text,
+        format_args!(
+            "{} to draw from, in {:.1} MB of memory",
+            counted(report.keys.count, "key"),
+            report.keys.bytes as f64 / 1e6
+        ),
+    );
     for step in &report.steps {
         one(&mut text, step);
     }

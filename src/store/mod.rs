@@ -104,6 +104,13 @@ pub trait KeyStore: Send + Sync {
         query: &'a ListQuery,
     ) -> BoxFuture<'a, Result<Page, CommandError>>;
 
+    /// Hands every key with its text, as far as that can be shown, to `sink`, as of one instant, in the order in which they
+    /// were made.
+    fn reveal<'a>(
+        &'a self,
+        sink: &'a mut (dyn FnMut(StoredKey) + Send),
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
     /// The trail of changes, newest first.
     fn audit<'a>(
         &'a self,

@@ -32,13 +32,17 @@ pub(super) async fn ran(args: &LoadArgs) -> Result<(Report, Outputs), Failed> {
     };
     // Before all that takes time.
     let outputs = Outputs::open(args, &files(args, loaded.as_ref()))?;
-    let keys = keys(args, loaded.as_ref()).await?;
-    let mix = args.mix.clone().unwrap_or_else(|| {
-        Mix::only(match keys.is_empty() {
-            true => Kind::Missing,
-            false => Kind::Valid(None),
-        })
-    });
+    let stock = keys(args, loaded.as_ref()).await?;
+    let mix = match (&args.mix, stock.keys.is_empty(), stock.hidden) {
+        (Some(mix), _, _) => mix.clone(),
+        (None, false, _) => Mix::only(Kind::Valid(None)),
+        (None, true, 0) => Mix::only(Kind::Missing),
+        (None, true, hidden) => {
+            return Err(Failed::Usage(format!(
+                "the key store has {hidden} keys and shows the text of none: give them by --keys, or say --mix missing=1 to send no keys"
+            )));
+        }
+    };
     let authority = args.host.as_ref().unwrap_or(&target.authority).clone();
     let settings = Settings {
         host: args.host.clone(),
@@ -73,7 +77,8 @@ pub(super) async fn ran(args: &LoadArgs) -> Result<(Report, Outputs), Failed> {
             (None, Some(loaded)) => loaded.cold.keys.header.clone(),
             (None, None) => HeaderName::from_static("apikey"),
         },
-        keys,
+        keys: stock.keys,
+        hidden_keys: stock.hidden,
         mix,
         draw: args.draw,
         routes: routes(args, &target)?,

@@ -6,7 +6,7 @@ use super::args::LoadArgs;
 use super::output::store_files;
 use crate::clock::Timestamp;
 use crate::config::Loaded;
-use crate::load::{Kind, LoadRoute, LoadTarget, LoadedKey, Records, from_store, read_keys};
+use crate::load::{Kind, LoadRoute, LoadTarget, LoadedKey, Records, Stock, from_store, read_keys};
 use crate::store::{self, KeyStore, OpenMode, OpenOptions};
 use crate::tls::Roots;
 use std::fs;
@@ -27,10 +27,8 @@ pub(super) fn files(args: &LoadArgs, loaded: Option<&Loaded>) -> Vec<PathBuf> {
 }
 
 /// The keys that there are, each with its kind.
-pub(super) async fn keys(
-    args: &LoadArgs,
-    loaded: Option<&Loaded>,
-) -> Result<Vec<LoadedKey>, Failed> {
+pub(super) async fn keys(args: &LoadArgs, loaded: Option<&Loaded>) -> Result<Stock, Failed> {
+    let of_file = |keys: Vec<LoadedKey>| Stock { keys, hidden: 0 };
     let mut keys = Vec::new();
     if let Some(path) = &args.keys {
         let shown = path.display();
@@ -45,26 +43,26 @@ pub(super) async fn keys(
         keys = read_keys(&text).map_err(|why| Failed::Usage(format!("--keys {shown}: {why}")))?;
     }
     let Some(loaded) = loaded else {
-        return Ok(keys);
+        return Ok(of_file(keys));
     };
     let is_complete = !keys.iter().any(|key| key.kind == Kind::Valid(None));
     if args.keys.is_some() && is_complete {
         // The file says all that there is to know.
-        return Ok(keys);
+        return Ok(of_file(keys));
     }
     let store = open(loaded).await?;
     let now = Timestamp::now();
-    if args.keys.is_some() {
+    let stock = if args.keys.is_some() {
         let records = Records::load(store.as_ref(), now).await;
-        let records = records.map_err(|error| Failed::Run(chain(&error)))?;
-        records.complete(&mut keys);
+        records.map(|records| {
+            records.complete(&mut keys);
+            of_file(keys)
+        })
     } else {
-        keys = from_store(store.as_ref(), now)
-            .await
-            .map_err(|error| Failed::Run(chain(&error)))?;
-    }
+        from_store(store.as_ref(), now).await
+    };
     store.close().await;
-    Ok(keys)
+    stock.map_err(|error| Failed::Run(chain(&error)))
 }
 
 async fn open(loaded: &Loaded) -> Result<Arc<dyn KeyStore>, Failed> {

@@ -320,6 +320,19 @@ impl KeyStore for SqliteStore {
         })
     }
 
+    fn reveal<'a>(
+        &'a self,
+        sink: &'a mut (dyn FnMut(StoredKey) + Send),
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let (_, mut reader) = self.reader().await?;
+            let mut tx = reader.begin().await.map_err(|e| self.sql(e))?;
+            let read = read::all(&mut tx, &self.cipher, sink).await;
+            tx.rollback().await.map_err(|e| self.sql(e))?;
+            read.map_err(|e| self.sql(e))
+        })
+    }
+
     fn audit<'a>(
         &'a self,
         query: &'a AuditQuery,

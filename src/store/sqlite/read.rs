@@ -5,6 +5,7 @@ use super::{Fault, lower_case};
 use crate::clock::Timestamp;
 use crate::key::{Actor, Denial, KeyId, KeyRecord, KeySelector, ListQuery, Page, StoredKey};
 use crate::store::cipher::Cipher;
+use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 /// The key that asks, read again and found in force and strong enough; `None` for the operator.
@@ -153,4 +154,32 @@ pub(super) async fn list(
         keys,
         total: u64::try_from(count).unwrap_or(0),
     })
+}
+
+/// Every key with its text, oldest first. By pages that begin where the last one ended, so that a million keys take as long
+/// for each as a thousand.
+pub(super) async fn all(
+    connection: &mut SqliteConnection,
+    cipher: &Cipher,
+    sink: &mut (dyn FnMut(StoredKey) + Send),
+) -> Result<(), sqlx::Error> {
+    let mut reader = Reader::default();
+    let mut after = i64::MIN;
+    loop {
+        let rows = sqlx::query(concat!(
+            "SELECT ",
+            key_columns!(),
+            ", rowid FROM keys WHERE rowid > ? ORDER BY rowid LIMIT 1024"
+        ))
+        .bind(after)
+        .fetch_all(&mut *connection)
+        .await?;
+        let Some(last) = rows.last() else {
+            return Ok(());
+        };
+        after = last.try_get("rowid")?;
+        for row in &rows {
+            sink(reader.key(row)?.unsealed(cipher));
+        }
+    }
 }
