@@ -16,8 +16,11 @@ A route is METHOD TARGET and words: weight=3, scope=authOnly,fullAccess (who may
 Without a rate each connection sends as fast as answers come (closed loop). With --rate or --steps requests are due at
 their times whatever became of the others, and latency counts from when a request was due (open loop).
 
-Exit codes: 0 all answers were right, 1 some were wrong or missing, 2 bad arguments or configuration. Ctrl-C ends a run
-early; what was measured until then is reported.
+Nothing is sent after the end (what was due just before it, up to 100 ms later). Requests that were due and never sent
+fail the run, as do answers that are owed at the end and have not come within --grace.
+
+Exit codes: 0 all answers were right, 1 some were wrong or missing, or requests were never sent, 2 bad arguments or
+configuration. Ctrl-C ends a run early; what was measured until then is reported.
 
 Examples:
   keygate load upstream --listen 127.0.0.1:9000
@@ -29,7 +32,8 @@ Examples:
 /// Of `keygate load upstream`.
 pub(super) const UPSTREAM: &str = "\
 The digest is the 64-bit FNV-1a hash of `METHOD TARGET MARK LENGTH`, as 16 hexadecimal digits, where MARK is the value of
-x-load-mark and LENGTH that of the request's body. It is in x-load-digest and at the beginning of the body.
+x-load-mark and LENGTH that of the request's body. It is in x-load-digest, and the body is the digest over and over; how
+long the body is stands in x-load-length, so that one that was cut off on its way is found out.
 It serves until it is killed.
 
 Example:
