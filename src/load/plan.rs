@@ -3,8 +3,9 @@
 use super::connect::Dialer;
 use super::draw::Draw;
 use super::expect::{Compare, Deciding, ExpectError, Expectations};
-use super::keys::{LoadedKey, Mix, MixError, Pool};
+use super::keys::{LoadedKey, Mix};
 use super::machine::{self, TooFewDescriptors};
+use super::pool::{MixError, Pool};
 use super::route::LoadRoute;
 use super::schedule::{Pace, Phases, Schedule};
 use super::source::Stuff;

@@ -4,8 +4,8 @@
 
 use super::draw::Picker;
 use super::expect::{Expectations, Mark, OutcomeIndex};
-use super::keys::{Drawn, Pool};
 use super::mark::{self, Digest};
+use super::pool::{Drawn, Pool};
 use super::route::LoadRoute;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
