@@ -525,6 +525,12 @@ fn what_cannot_be_run_is_said_with_what_to_do() {
         (&[&url, "--duration", "0s"], 2, "above 0"),
         (&[&url, "--duration", "soon"], 2, "500ms"),
         (&["127.0.0.1:80"], 2, "expected a URL"),
+        (&[&url, "--http2", "--host", "a b"], 2, "--host"),
+        (
+            &[&url, "--http2", "--route", "GET /<a>"],
+            2,
+            "begins with `/`",
+        ),
         (&[&url, "--connections", "9999999999"], 2, "ulimit"),
         (
             &["https://a/v3", "--route", "GET /"],

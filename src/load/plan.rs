@@ -12,6 +12,7 @@ use super::source::Stuff;
 use super::target::LoadTarget;
 use crate::tls::{Alpn, ClientTls, Print, Roots};
 use http::HeaderName;
+use http::uri::{Authority, Scheme};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
@@ -41,7 +42,7 @@ impl std::fmt::Display for Protocol {
 pub struct Settings<'c> {
     pub target: LoadTarget,
     /// In place of the target's.
-    pub host: Option<String>,
+    pub host: Option<Authority>,
     pub protocol: Protocol,
     /// The certificates to believe; `None`: the system's.
     pub roots: Option<Roots>,
@@ -160,7 +161,11 @@ impl Plan {
             true => Some(client_tls(settings.roots)?),
             false => None,
         };
-        let scheme = if target.tls { "https" } else { "http" };
+        let scheme = if target.tls {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        };
         let stuff = Stuff::new(
             pool,
             expectations,

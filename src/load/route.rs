@@ -2,6 +2,7 @@
 
 use crate::key::ScopeName;
 use http::Method;
+use http::uri::PathAndQuery;
 use std::str::FromStr;
 
 /// The largest body of a request.
@@ -44,7 +45,7 @@ pub enum RouteError {
     #[error("`{0}` is no method")]
     Method(String),
     #[error(
-        "the target begins with `/`, is made of visible ASCII characters, and has at most one {{n}}"
+        "the target begins with `/`, is made of visible ASCII characters that may stand in one, and has at most one {{n}}"
     )]
     Target,
     #[error("`{0}`: expected public, weight=NUMBER, scope=NAME[,NAME…], body=SIZE or n=COUNT")]
@@ -108,6 +109,11 @@ impl FromStr for LoadRoute {
             body_bytes: 0,
             numbers: 1_000_000,
         };
+        let target = route.target(0);
+        // What is no target would not be sent as it was written, or not at all over HTTP/2.
+        if (target.parse::<PathAndQuery>()).map_or(true, |read| read.as_str() != target) {
+            return Err(RouteError::Target);
+        }
         for word in words {
             route
                 .word(word)
@@ -188,6 +194,8 @@ mod tests {
             "GET users",
             "GET /ä",
             "GET /{n}/{n}",
+            "GET /a#b",
+            "GET /<a>",
             "GET / weight=0",
             "GET / weight=x",
             "GET / scope=",

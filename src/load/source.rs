@@ -8,6 +8,7 @@ use super::mark::{self, Digest};
 use super::pool::{Drawn, Pool};
 use super::route::LoadRoute;
 use bytes::Bytes;
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use std::sync::Arc;
 
@@ -22,8 +23,8 @@ pub(super) struct Stuff {
     picker: Picker,
     key_header: HeaderName,
     key_line: Vec<u8>,
-    scheme: &'static str,
-    authority: String,
+    scheme: Scheme,
+    authority: Authority,
 }
 
 /// A route as it is sent.
@@ -31,6 +32,8 @@ struct Rendered {
     route: LoadRoute,
     is_head: bool,
     is_idempotent: bool,
+    /// The target, where it is the same for all.
+    target: PathAndQuery,
     /// Method, and the target up to the number.
     start: Vec<u8>,
     /// From there to the mark.
@@ -50,7 +53,7 @@ impl Stuff {
         expectations: Expectations,
         routes: Vec<LoadRoute>,
         key_header: HeaderName,
-        (scheme, authority): (&'static str, String),
+        (scheme, authority): (Scheme, Authority),
     ) -> Self {
         let weights: Vec<f64> = routes.iter().map(|route| route.weight).collect();
         let rendered = routes.into_iter().enumerate().map(|(at, route)| {
@@ -71,7 +74,7 @@ impl Stuff {
 }
 
 impl Rendered {
-    fn new(route: LoadRoute, authority: &str, seen_before: &str, seen_after: &str) -> Self {
+    fn new(route: LoadRoute, authority: &Authority, seen_before: &str, seen_after: &str) -> Self {
         let method = &route.method;
         let length = route.body_bytes;
         let has_body = length > 0 || matches!(*method, Method::POST | Method::PUT | Method::PATCH);
@@ -88,6 +91,7 @@ impl Rendered {
         Rendered {
             is_head: *method == Method::HEAD,
             is_idempotent: method.is_idempotent(),
+            target: read(route.target(0)),
             start: format!("{method} {}", route.before).into_bytes(),
             end: end.into_bytes(),
             digest: Digest::new().then(format!("{method} {seen_before}").as_bytes()),
@@ -97,6 +101,12 @@ impl Rendered {
             route,
         }
     }
+}
+
+/// A target as HTTP/2 has it.
+fn read(target: String) -> PathAndQuery {
+    PathAndQuery::from_maybe_shared(Bytes::from(target))
+        .expect("a route's target is a target, and so it is with digits in it")
 }
 
 /// One request, and what is right for it.
@@ -203,12 +213,15 @@ impl Source {
     pub(super) fn request(&self, ticket: &Ticket) -> (Request<()>, Bytes) {
         let stuff = &*self.stuff;
         let rendered = &stuff.routes[ticket.route as usize];
-        let uri = Uri::builder()
-            .scheme(stuff.scheme)
-            .authority(stuff.authority.as_str())
-            .path_and_query(rendered.route.target(ticket.number))
-            .build()
-            .expect("scheme, authority and target were each read before the run");
+        let target = match rendered.route.after {
+            None => rendered.target.clone(),
+            Some(_) => read(rendered.route.target(ticket.number)),
+        };
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(stuff.scheme.clone());
+        parts.authority = Some(stuff.authority.clone());
+        parts.path_and_query = Some(target);
+        let uri = Uri::from_parts(parts).expect("all three parts are there");
         let value = |bytes: &[u8]| {
             HeaderValue::from_bytes(bytes).expect("keys and marks are visible ASCII and blanks")
         };
@@ -289,7 +302,7 @@ pub(super) mod tests {
         let expectations =
             Expectations::new(pool.kinds(), &routes, Deciding::Words, compare).unwrap();
         let header = HeaderName::from_static("apikey");
-        let place = ("http", "gateway.test".to_owned());
+        let place = (Scheme::HTTP, Authority::from_static("gateway.test"));
         Source::new(
             Arc::new(Stuff::new(pool, expectations, routes, header, place)),
             3,

@@ -1,5 +1,6 @@
 //! Where requests go: `http://127.0.0.1:8080`, `https://api.example.com/v3/users`.
 
+use http::uri::Authority;
 use std::str::FromStr;
 
 /// A base URL.
@@ -10,7 +11,7 @@ pub struct LoadTarget {
     pub host: String,
     pub port: u16,
     /// Host and port as they were written.
-    pub authority: String,
+    pub authority: Authority,
     /// Path and query, where there are any.
     pub path: Option<String>,
 }
@@ -48,7 +49,7 @@ impl FromStr for LoadTarget {
             tls,
             host: host.to_owned(),
             port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
-            authority: authority.as_str().to_owned(),
+            authority: authority.clone(),
             path: path
                 .filter(|path| written && *path != "/")
                 .map(str::to_owned),

@@ -83,7 +83,7 @@ pub(super) async fn ran(args: &LoadArgs) -> Result<(Report, Outputs), Failed> {
         draw: args.draw,
         routes: routes(args, &target)?,
         deciding: match &loaded {
-            Some(loaded) => Deciding::Policy(loaded, &authority),
+            Some(loaded) => Deciding::Policy(loaded, authority.as_str()),
             None => Deciding::Words,
         },
         compare: Compare {

@@ -3,6 +3,7 @@
 use super::help;
 use crate::load::{Draw, LoadRoute, LoadTarget, Mix};
 use http::HeaderName;
+use http::uri::Authority;
 use std::net::SocketAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
@@ -44,7 +45,7 @@ pub struct LoadArgs {
     pub(super) routes: Option<PathBuf>,
     /// The host to ask for, in place of the URL's
     #[arg(long, value_name = "HOST")]
-    pub(super) host: Option<String>,
+    pub(super) host: Option<Authority>,
     /// Requests per second (open loop)
     #[arg(long, value_name = "N", value_parser = rate)]
     pub(super) rate: Option<f64>,
