@@ -32,7 +32,7 @@ Examples:
   keygate check --config gateway/keygate.toml
   keygate run   --config gateway/keygate.toml
   keygate keys create --config gateway/keygate.toml --name 'Mobile app' --scope authOnly
-  keygate load http://127.0.0.1:8080 --config gateway/keygate.toml --route 'GET /v3/users/{n}'
+  keygate load http://127.0.0.1:8080 --config gateway/keygate.toml --route 'GET /v3/users/{uid}'
 
 Exit codes: 0 done, 1 failed at run time, 2 bad usage or bad configuration."
 )]

@@ -79,7 +79,7 @@ pub enum ExpectError {
     #[error("`{route}`: write the target as it is sent to upstreams: {canonical}")]
     NotCanonical { route: String, canonical: String },
     #[error(
-        "`{route}`: what is right depends on the number in place of {{n}}: write one route for each case"
+        "`{route}`: what is right depends on the number in place of its parameter: write one route for each case"
     )]
     ByNumber { route: String },
     #[error("`{route}`: {why}")]

@@ -5,7 +5,7 @@
 //! but HTTP with keys in a header.
 //!
 //! One request walked through, under `--mix fullAccess=80,unknown=20`: the `source` draws whose turn it is, a kind of key
-//! by its share, one key of that kind, a route by its weight, a number for `{n}`; it writes the request into the
+//! by its share, one key of that kind, a route by its weight, a number for a parameter; it writes the request into the
 //! connection's buffer, with a fresh mark in [`mark::REQUEST`]. `http1` writes that to the socket and reads the answer, which
 //! `answer` takes apart. The `expect` table says what this kind of key gets at this route: for a permitted request 200
 //! and the digest that the upstream makes of method, target, mark and length of the body, so that an answer out of a cache

@@ -12,9 +12,11 @@ const MOST_BODY_BYTES: u64 = 1 << 30;
 #[derive(Clone, PartialEq, Debug)]
 pub struct LoadRoute {
     pub method: Method,
-    /// The target up to the number that stands for `{n}`; all of it where there is none.
+    /// The target up to its parameter, in whose place a number is sent; all of it where there is none.
     pub before: String,
-    /// The target after `{n}`, where there is one.
+    /// The parameter as it was written, `{uid}`; empty where there is none.
+    pub parameter: String,
+    /// The target after the parameter, where there is one.
     pub after: Option<String>,
     /// How often, in proportion to the other routes' weights.
     pub weight: f64,
@@ -22,7 +24,7 @@ pub struct LoadRoute {
     pub access: RouteAccess,
     /// Bytes of the request's body.
     pub body_bytes: usize,
-    /// `{n}` is below this.
+    /// The number is below this.
     pub numbers: u32,
 }
 
@@ -40,12 +42,12 @@ pub enum RouteAccess {
 /// Why a route cannot be read.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RouteError {
-    #[error("expected a method and a target, such as `GET /v3/users/{{n}} weight=3`")]
+    #[error("expected a method and a target, such as `GET /v3/users/{{uid}} weight=3`")]
     Incomplete,
     #[error("`{0}` is no method")]
     Method(String),
     #[error(
-        "the target begins with `/`, is made of visible ASCII characters that may stand in one, and has at most one {{n}}"
+        "the target begins with `/`, is made of visible ASCII characters that may stand in one, and has at most one parameter such as {{uid}}"
     )]
     Target,
     #[error("`{0}`: expected public, weight=NUMBER, scope=NAME[,NAME…], body=SIZE or n=COUNT")]
@@ -61,7 +63,7 @@ impl LoadRoute {
         format!("GET {target}").parse()
     }
 
-    /// The target with this number in place of `{n}`.
+    /// The target with this number in place of its parameter.
     pub fn target(&self, number: u32) -> String {
         match &self.after {
             None => self.before.clone(),
@@ -75,7 +77,7 @@ impl std::fmt::Display for LoadRoute {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.method, self.before)?;
         match &self.after {
-            Some(after) => write!(f, "{{n}}{after}"),
+            Some(after) => write!(f, "{}{after}", self.parameter),
             None => Ok(()),
         }
     }
@@ -93,16 +95,17 @@ impl FromStr for LoadRoute {
         if !target.starts_with('/') || !target.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(RouteError::Target);
         }
-        let (before, after) = match target.split_once("{n}") {
-            Some((before, after)) => (before, Some(after)),
-            None => (target, None),
+        let (before, parameter, after) = match at_parameter(target) {
+            Some((before, parameter, after)) => (before, parameter, Some(after)),
+            None => (target, "", None),
         };
-        if after.is_some_and(|after| after.contains("{n}")) {
+        if after.is_some_and(|after| at_parameter(after).is_some()) {
             return Err(RouteError::Target);
         }
         let mut route = LoadRoute {
             method,
             before: before.to_owned(),
+            parameter: parameter.to_owned(),
             after: after.map(str::to_owned),
             weight: 1.0,
             access: RouteAccess::AnyKey,
@@ -121,6 +124,19 @@ impl FromStr for LoadRoute {
         }
         Ok(route)
     }
+}
+
+/// What is before the first parameter, written as a policy's paths have them, the parameter, and what is after it.
+fn at_parameter(target: &str) -> Option<(&str, &str, &str)> {
+    target.match_indices('{').find_map(|(start, _)| {
+        let end = start + 1 + target[start + 1..].find('}')?;
+        let name = &target[start + 1..end];
+        let is_name = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name
+                .bytes()
+                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+        is_name.then(|| (&target[..start], &target[start..=end], &target[end + 1..]))
+    })
 }
 
 impl LoadRoute {
@@ -194,6 +210,7 @@ mod tests {
             "GET users",
             "GET /ä",
             "GET /{n}/{n}",
+            "GET /{group}/{uid}",
             "GET /a#b",
             "GET /<a>",
             "GET / weight=0",
