@@ -138,7 +138,7 @@ fn forwarded(site: &Site, answer: &Answer, id: &str, when: When) -> Result<()> {
     );
     let requests: u64 = of("requests").parse().context("a count of requests")?;
     ensure!(
-        when == When::Before || requests > 1,
+        requests > 1 || when == When::Before || site.traffic == Traffic::Refused,
         "connections to the upstream are not kept"
     );
     Ok(())
