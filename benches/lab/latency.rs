@@ -16,6 +16,8 @@ pub struct Latency {
     pub p99: f64,
     #[serde(rename = "p99.9")]
     pub p99_9: f64,
+    /// Requests that were due and had found no connection when the time was over: in no latency.
+    pub unsent: u64,
 }
 
 impl Latency {
@@ -89,13 +91,17 @@ impl Paced {
         let report: serde_json::Value = serde_json::from_slice(&out.stdout)?;
         let step = &report["steps"][0];
         let answers = step["answers"].as_u64().context("a count of answers")?;
-        ensure!(answers > 0, "no request was answered at {rate:.0}/s");
+        ensure!(
+            answers > 0,
+            "it did not keep up with {rate:.0}/s: nothing that was due in this time was answered in it; is the machine quiet?"
+        );
         let of = |name: &str| step["latency"][name].as_f64().context("a latency");
         Ok(Latency {
             p50: of("p50")?,
             p90: of("p90")?,
             p99: of("p99")?,
             p99_9: of("p99.9")?,
+            unsent: report["unsent"].as_u64().context("a count")?,
         })
     }
 }

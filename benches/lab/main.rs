@@ -29,10 +29,11 @@ use case::{BASE, CASES, Case};
 use contenders::Contender;
 use keys::Keys;
 use measure::{Effort, Lab};
-use results::{About, Listed, Run};
+use results::{About, CaseResult, Listed, Run};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 const HELP: &str = "\
 keygate beside nginx, HAProxy, Envoy, Caddy, a TCP relay and no proxy.
@@ -124,32 +125,33 @@ fn run() -> Result<()> {
         about: about(effort, &contenders)?,
         cases: Vec::new(),
         at_rest: Vec::new(),
+        failed: Vec::new(),
     };
     for case in CASES.iter().filter(|case| only.contains(&case.name)) {
         println!("{}: {}", case.name, case.title);
-        let keys = keys_for(case, folder.path(), &mut made)?;
-        let result = lab
-            .case(case, keys)
-            .with_context(|| format!("case {}", case.name))?;
-        for (name, measured) in result.measured() {
-            println!(
-                "  {name}: {} µs, {:.0} requests/s",
-                table::short(results::median(measured.cpu_us.iter().copied())),
-                results::median(measured.throughput.iter().copied())
-            );
+        let result = keys_for(case, folder.path(), &mut made).and_then(|keys| lab.case(case, keys));
+        match result {
+            Ok(result) => {
+                say(&result);
+                run.cases.push(result);
+            }
+            Err(error) => fail(&mut run, case.name, &error),
         }
-        run.cases.push(result);
         // What there is so far, in case that it does not come to an end.
         write(&run, &target)?;
     }
     if only.contains(&AT_REST) {
         println!("{AT_REST}: memory");
-        let keys = keys_for(&BASE, folder.path(), &mut made)?;
-        run.at_rest = lab.at_rest(&BASE, keys).context(AT_REST)?;
+        let keys = keys_for(&BASE, folder.path(), &mut made);
+        match keys.and_then(|keys| lab.at_rest(&BASE, keys)) {
+            Ok(at_rest) => run.at_rest = at_rest,
+            Err(error) => fail(&mut run, AT_REST, &error),
+        }
     }
     write(&run, &target)?;
     println!("\n{}", table::table(&run));
     println!("written: {}", target.display());
+    ensure!(run.failed.is_empty(), "{}", run.failed.join("; "));
     if keep {
         let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/lab/results");
         std::fs::create_dir_all(&results)?;
@@ -157,6 +159,23 @@ fn run() -> Result<()> {
         println!("kept: benches/lab/results");
     }
     Ok(())
+}
+
+/// Goes on with the other cases; in the end the run has failed.
+fn fail(run: &mut Run, case: &str, error: &anyhow::Error) {
+    eprintln!("lab: {case} FAILED: {error:#}");
+    run.failed.push(format!("{case}: {error:#}"));
+}
+
+/// A line for each contender, for those who wait.
+fn say(result: &CaseResult) {
+    for (name, measured) in result.measured() {
+        println!(
+            "  {name}: {} µs, {:.0} requests/s",
+            table::short(results::median(measured.cpu_us.iter().copied())),
+            results::median(measured.throughput.iter().copied())
+        );
+    }
 }
 
 /// Memory, as a case by name.
@@ -254,6 +273,7 @@ fn about(effort: Effort, contenders: &[Contender]) -> Result<About> {
             .to_owned(),
         kernel: told("uname", "-r")?,
         cores: std::thread::available_parallelism()?.get(),
+        busy_before: process::busy(Duration::from_secs(1))?,
         rounds: effort.rounds,
         seconds: effort.seconds,
         command: set.concat() + "cargo bench --bench lab",

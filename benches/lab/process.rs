@@ -134,6 +134,27 @@ pub fn pinned(cores: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
 /// Where the contender that is measured runs.
 pub const ITS_CORE: &str = "0";
 
+/// How much of all processors is in use during this time, 0 to 1: what others do, while nothing is measured.
+pub fn busy(during: Duration) -> Result<f64> {
+    let times = || -> Result<(u64, u64)> {
+        let text = fs::read_to_string("/proc/stat")?;
+        let line = text.lines().next().context("a line of all processors")?;
+        let parts: Result<Vec<u64>, _> = line.split_whitespace().skip(1).map(str::parse).collect();
+        let parts = parts?;
+        let idle = parts.iter().skip(3).take(2).sum();
+        // The last two, of guests, are in the first two.
+        Ok((idle, parts.iter().take(8).sum()))
+    };
+    let before = times()?;
+    let begun = Instant::now();
+    while begun.elapsed() < during {
+        thread::park_timeout(during.saturating_sub(begun.elapsed()));
+    }
+    let after = times()?;
+    let (idle, all) = (after.0 - before.0, after.1 - before.1);
+    Ok(1.0 - idle as f64 / all.max(1) as f64)
+}
+
 /// Where upstream and load run.
 pub fn other_cores() -> String {
     match thread::available_parallelism().map_or(1, usize::from) {

@@ -9,6 +9,8 @@ pub struct Run {
     pub about: About,
     pub cases: Vec<CaseResult>,
     pub at_rest: Vec<Resting>,
+    /// What was not as it should be. With one of these a run has failed.
+    pub failed: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -17,6 +19,8 @@ pub struct About {
     pub machine: String,
     pub kernel: String,
     pub cores: usize,
+    /// How much of its processors was in use by others in the second before it began, 0 to 1.
+    pub busy_before: f64,
     pub rounds: usize,
     pub seconds: u64,
     pub command: String,

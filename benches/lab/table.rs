@@ -8,11 +8,12 @@ use std::fmt::Write as _;
 pub fn table(run: &Run) -> String {
     let about = &run.about;
     let mut text = format!(
-        "{} on {}, {} cores, Linux {}: `{}`, {} rounds of {} s.\n\n",
+        "{} on {}, {} cores, Linux {}, {:.0} % busy before it began: `{}`, {} rounds, {} s each turn.\n\n",
         about.date,
         about.machine,
         about.cores,
         about.kernel,
+        about.busy_before * 100.0,
         about.command,
         about.rounds,
         about.seconds
@@ -26,6 +27,9 @@ pub fn table(run: &Run) -> String {
         "\nMedians of the rounds; × is the median of the ratios to {}, round by round.\n",
         run.first()
     );
+    for failed in &run.failed {
+        let _ = writeln!(text, "**FAILED** {failed}\n");
+    }
     summary(run, &mut text);
     for case in &run.cases {
         one(case, &mut text);

@@ -85,7 +85,7 @@ fn bind(site: &Site) -> String {
 }
 
 /// What stands before the frontend.
-pub const FRAME: &str = "global\n  nbthread 1\n  maxconn 4096\n\
+pub const FRAME: &str = "global\n  nbthread 1\n  maxconn 4096\n  tune.bufsize 65536\n\
      defaults\n  timeout client 600s\n  timeout server 600s\n  timeout connect 5s\n";
 
 pub fn run(folder: &Path, name: &str, config: &str) -> Result<Process> {

@@ -32,7 +32,8 @@ pub fn start(site: &Site) -> Result<Process> {
          upstream chat {{ server 127.0.0.1:{upstream}; keepalive 1024; keepalive_requests 1000000000; keepalive_timeout 600s; }}\n\
          server {{ {listen} default_type application/json; client_max_body_size 0;\n\
          if ($key_id = '') {{ return 401 '{{\"error\":{{\"code\":\"AUTH_ERR_APIKEY_NOT_FOUND\"}}}}'; }}\n\
-         proxy_request_buffering off; proxy_max_temp_file_size 0;\n\
+         proxy_request_buffering off; client_body_buffer_size 128k;\n\
+         proxy_buffer_size 16k; proxy_buffers 8 16k; proxy_max_temp_file_size 0;\n\
          proxy_http_version 1.1; proxy_set_header Connection ''; proxy_set_header apikey '';\n\
          proxy_set_header Host 127.0.0.1:{upstream}; proxy_set_header X-Keygate-Key-Id $key_id;\n\
          proxy_set_header X-Keygate-Key-Name customer; proxy_set_header X-Keygate-Scope $key_scope;\n\
