@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-/// Requests live in many small, short-lived allocations; `benches/versus_nginx.rs` shows what this one saves.
+/// Requests live in many small, short-lived allocations; `cargo bench --bench lab` shows what this one saves.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -99,7 +99,7 @@ pub struct Case {
 
 pub const BASE: Case = Case {
     name: "base",
-    title: "base: 10,000 keys, 100 routes, 64 connections, small answers, HTTP/1.1",
+    title: "10,000 keys, 100 routes, 64 connections, small answers, HTTP/1.1",
     keys: 10_000,
     routes: Routes(100),
     connections: 64,
