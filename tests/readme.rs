@@ -298,7 +298,14 @@ fn the_page_names_no_file_that_is_not_there() {
     for rest in README.split("--bench ").skip(1) {
         let name = rest.split_whitespace().next().unwrap_or_default();
         let name = name.trim_end_matches('`');
-        assert!(root.join(format!("benches/{name}.rs")).exists(), "{name}");
+        let places = [
+            format!("benches/{name}.rs"),
+            format!("benches/{name}/main.rs"),
+        ];
+        assert!(
+            places.iter().any(|place| root.join(place).exists()),
+            "{name}"
+        );
     }
     for rest in README.split("](").skip(1) {
         let link = rest.split(')').next().unwrap_or_default();
