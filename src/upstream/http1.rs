@@ -46,7 +46,7 @@ where
     /// Begins HTTP/1.1, which needs no word of the server.
     pub(super) async fn begin(io: UpstreamIo, probe: Probe) -> Result<Self, ConnectError> {
         let (sender, connection) = http1::Builder::new()
-            .writev(false)
+            .writev(true)
             .max_buf_size(BUFFER)
             .handshake::<_, B>(TokioIo::new(io))
             .await

@@ -35,7 +35,7 @@ where
         // On the heap, so that nothing is kept of it while the connection rests.
         let mut connection = Box::new(
             builder
-                .writev(false)
+                .writev(true)
                 .max_buf_size(limits.head_bytes.saturating_mul(2).max(64 * 1024))
                 .serve_connection(
                     TokioIo::new(io),
