@@ -9,7 +9,8 @@
 //! What a hit among a million costs more than one among few is waiting for memory, three times in a row, since each
 //! place is known only when the one before has come: the map's control bytes, its slot, the entry.
 //!
-//! It also prints, from a process of its own, how long a million keys take to load and how much memory each one takes.
+//! It also prints, from a process of its own, how long a million keys take to load and how much memory each one takes; and
+//! how much more two threads check than one.
 
 mod support {
     pub mod store;
@@ -55,8 +56,40 @@ fn main() {
         .all(|argument| argument == "--bench")
     {
         full(MILLION);
+        side_by_side();
     }
     divan::main();
+}
+
+/// Prints what a second thread on the same cache brings: it has the cache's locks and counts in common with the first.
+fn side_by_side() {
+    const TURNS: usize = 7;
+    const CHECKS: usize = 2_000_000;
+    let full = full(COUNTS[1]);
+    let checks = |offset: usize| {
+        let now = Timestamp::now();
+        let texts = full.texts.iter().cycle().skip(offset);
+        for text in texts.take(CHECKS) {
+            assert!(full.cache.identify(black_box(text), || now).is_ok());
+        }
+    };
+    let a_second = |threads: usize| {
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            for i in 0..threads {
+                scope.spawn(move || checks(i * COUNTS[1] / threads));
+            }
+        });
+        (threads * CHECKS) as f64 / begun.elapsed().as_secs_f64()
+    };
+    let mut ratios: Vec<f64> = (0..TURNS).map(|_| a_second(2) / a_second(1)).collect();
+    ratios.sort_by(f64::total_cmp);
+    println!(
+        "two threads over one, 10,000 keys: {:.2} (median of {TURNS} turns, {:.2} to {:.2})",
+        ratios[TURNS / 2],
+        ratios[0],
+        ratios[TURNS - 1]
+    );
 }
 
 mod digest {

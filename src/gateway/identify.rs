@@ -9,6 +9,7 @@ use super::{Exchange, Reject};
 use crate::clock::Timestamp;
 use crate::http::Admitted;
 use crate::policy::{Identity, Routed};
+use std::time::Instant;
 
 /// A routed request and who makes it.
 pub struct Identified {
@@ -57,7 +58,7 @@ fn count_failure(exchange: &Exchange<Matched>, failure: Reject) -> Reject {
     let limit = exchange.generation.snapshot.hot.limits.failed_auth;
     let network = ClientNetwork::of(exchange.client.address);
     let failures = &exchange.link.context.shared.failures;
-    match failures.count(network, limit, exchange.observation.started()) {
+    match failures.count(network, limit, Instant::now()) {
         Ok(()) => failure,
         Err(over) => Reject::TooManyFailures(over),
     }

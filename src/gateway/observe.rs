@@ -142,11 +142,6 @@ impl Observation {
         !self.watched.replace(true)
     }
 
-    /// When its head had been read.
-    pub(super) fn started(&self) -> Instant {
-        self.started
-    }
-
     pub(super) fn is_older_than(&self, age: Duration) -> bool {
         self.started.elapsed() > age
     }
