@@ -1,6 +1,6 @@
 //! What the requests of one worker, and of one connection, share.
 
-use super::generation::Generation;
+use super::generation::{Generation, route_name};
 use super::metrics::{Metrics, Report};
 use super::observe::Observation;
 use super::shared::Shared;
@@ -23,6 +23,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// What one worker works with.
 pub struct Context {
@@ -35,6 +36,8 @@ pub struct Context {
     upstreams: RefCell<Upstreams<RequestBody>>,
     snapshots: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     generation: RefCell<Rc<Generation>>,
+    /// A generation was replaced whose counters are to be folded.
+    replaced: Notify,
     flood_warned: Cell<Option<Instant>>,
     /// Clients are to go elsewhere.
     leaving: Cell<bool>,
@@ -51,6 +54,9 @@ pub struct Context {
 
 /// How long an HTTP/1.1 connection is idle before it rests: before it gives back what serves requests.
 const REST_AFTER: Duration = Duration::from_secs(1);
+
+/// How many counters a worker folds before it serves again: some tens of microseconds.
+const FOLDED_AT_ONCE: usize = 64;
 
 /// How often a worker says that failed authentications are over the limit.
 const FLOOD_WARNING_EVERY: Duration = Duration::from_secs(60);
@@ -83,6 +89,7 @@ impl Context {
             upstreams: RefCell::new(upstreams),
             snapshots: RefCell::new(snapshots),
             generation: RefCell::new(generation),
+            replaced: Notify::new(),
             flood_warned: Cell::new(None),
             leaving: Cell::new(false),
             watch: Watch::default(),
@@ -97,10 +104,11 @@ impl Context {
         let newest = snapshots.load();
         let mut generation = self.generation.borrow_mut();
         if !Arc::ptr_eq(newest, &generation.snapshot) {
-            let old = Rc::clone(&generation);
+            let old = Arc::clone(&generation.snapshot);
             self.metrics
                 .borrow_mut()
-                .fold(|route| old.route_name(route));
+                .replace(move |route| route_name(&old, route));
+            self.replaced.notify_one();
             let hot = &newest.hot;
             let mut upstreams = self.upstreams.borrow_mut();
             let adopted = upstreams.adopt(newest.generation, &hot.upstreams, &hot.hosts);
@@ -159,13 +167,25 @@ impl Context {
         self.upstreams.borrow().tidy();
     }
 
+    /// Makes counters by name of what replaced generations have counted, a few at a time, so that no request waits for it.
+    /// Has no end.
+    pub async fn fold_counters(&self) {
+        loop {
+            self.replaced.notified().await;
+            while self.metrics.borrow_mut().fold_some(FOLDED_AT_ONCE) {
+                // Sockets are looked at before this goes on.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
     /// What was counted so far.
     pub fn report(&self, connections: u64) -> Report {
         let generation = self.generation();
         let mut report = self
             .metrics
-            .borrow()
-            .report(|route| generation.route_name(route));
+            .borrow_mut()
+            .report(|route| route_name(&generation.snapshot, route));
         report.pools = self.upstreams.borrow().stats();
         report.connections = connections;
         report.resting = self.resting.get();

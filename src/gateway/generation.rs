@@ -67,15 +67,6 @@ impl Generation {
         }
     }
 
-    /// The name of the route at this place; `-` for no route.
-    pub(super) fn route_name(&self, route: u32) -> Arc<str> {
-        let routes = self.snapshot.hot.policy.routes();
-        match routes.get(route as usize) {
-            Some(found) if route != NO_ROUTE => Arc::clone(&found.name),
-            _ => Arc::from("-"),
-        }
-    }
-
     /// What an answered request of the route at this place keeps.
     pub(super) fn remnant(&self, route: u32) -> &Rc<Remnant> {
         let hot = &self.snapshot.hot;
@@ -102,5 +93,14 @@ impl Generation {
             stream: own.stream.unwrap_or(base.stream),
             ..base
         }
+    }
+}
+
+/// The name of the route at this place; `-` for no route.
+pub(super) fn route_name(snapshot: &Snapshot, route: u32) -> Arc<str> {
+    let routes = snapshot.hot.policy.routes();
+    match routes.get(route as usize) {
+        Some(found) if route != NO_ROUTE => Arc::clone(&found.name),
+        _ => Arc::from("-"),
     }
 }

@@ -1,7 +1,11 @@
 //! What one worker counts. Plain numbers, written by one thread; a scrape asks each worker for a copy and adds them up.
+//!
+//! A request is counted by its route's place in the generation, which costs no look at a name. When a generation is replaced,
+//! its counters become counters by name, since places change; with many routes that takes milliseconds, so it is done a few at
+//! a time between requests ([`Metrics::fold_some`]), never by the request that found the new generation.
 
 use crate::upstream::PoolStats;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, hash_map};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::time::Duration;
@@ -201,6 +205,8 @@ impl std::hash::Hasher for Word {
 pub struct Metrics {
     /// Of the generation in force, by the route's place in it.
     current: HashMap<Fast, u64, BuildHasherDefault<Word>>,
+    /// Of the one before, as far as they have no names yet.
+    replaced: Option<Replaced>,
     /// Of all generations before.
     folded: BTreeMap<Labels, u64>,
     gateway: Histogram,
@@ -208,6 +214,12 @@ pub struct Metrics {
     retries: u64,
     /// Connections ended for what they did or did not do, by reason.
     closed: BTreeMap<&'static str, u64>,
+}
+
+/// Counters by place of a generation that was replaced, on their way to counters by name.
+struct Replaced {
+    counts: hash_map::IntoIter<Fast, u64>,
+    name: Box<dyn Fn(u32) -> Arc<str>>,
 }
 
 /// No route was matched.
@@ -249,15 +261,40 @@ impl Metrics {
         *self.closed.entry(reason).or_insert(0) += 1;
     }
 
-    /// Before another generation comes into force: counters by place become counters by name.
-    pub fn fold(&mut self, name: impl Fn(u32) -> Arc<str>) {
-        for (key, count) in self.current.drain() {
-            *self.folded.entry(labels(key, &name)).or_insert(0) += count;
+    /// Before another generation comes into force: its counters begin at nothing. Those of the one before are kept, to be
+    /// folded; their routes are called by these names.
+    pub fn replace(&mut self, name: impl Fn(u32) -> Arc<str> + 'static) {
+        // Where one reload follows another at once.
+        self.fold_all();
+        // As many are to be expected; that the table grows meanwhile would cost requests.
+        let next = HashMap::with_capacity_and_hasher(self.current.len(), Default::default());
+        let counts = std::mem::replace(&mut self.current, next).into_iter();
+        let name = Box::new(name);
+        self.replaced = Some(Replaced { counts, name });
+    }
+
+    /// Makes counters by name of some counters by place of the generation before; whether there are more.
+    pub fn fold_some(&mut self, most: usize) -> bool {
+        let Some(replaced) = &mut self.replaced else {
+            return false;
+        };
+        for (key, count) in replaced.counts.by_ref().take(most) {
+            let labels = labels(key, &replaced.name);
+            *self.folded.entry(labels).or_insert(0) += count;
         }
+        if replaced.counts.len() == 0 {
+            self.replaced = None;
+        }
+        self.replaced.is_some()
+    }
+
+    fn fold_all(&mut self) {
+        while self.fold_some(usize::MAX) {}
     }
 
     /// A copy for a scrape.
-    pub fn report(&self, name: impl Fn(u32) -> Arc<str>) -> Report {
+    pub fn report(&mut self, name: impl Fn(u32) -> Arc<str>) -> Report {
+        self.fold_all();
         let mut requests = self.folded.clone();
         for (key, count) in &self.current {
             *requests.entry(labels(*key, &name)).or_insert(0) += count;
@@ -319,5 +356,59 @@ impl Report {
         }
         self.connections += other.connections;
         self.resting += other.resting;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A worker's counters, with what the report has to say by route.
+    fn counted(metrics: &mut Metrics, name: fn(u32) -> Arc<str>) -> BTreeMap<String, u64> {
+        let report = metrics.report(name);
+        let requests = report.requests.into_iter();
+        requests
+            .map(|(labels, count)| (labels.route.to_string(), count))
+            .collect()
+    }
+
+    fn request(metrics: &mut Metrics, route: u32) {
+        metrics.request(route, "GET", 200, Outcome::Forwarded);
+    }
+
+    #[test]
+    fn no_count_is_lost_or_doubled_however_far_it_was_folded() {
+        // The second generation has the routes of the first, each one place further.
+        let first = |route: u32| Arc::from(format!("{route:03}"));
+        let second = |route: u32| Arc::from(format!("{:03}", route - 1));
+        for folds in [0, 1, 3, 4, 10] {
+            let mut metrics = Metrics::default();
+            for route in 0..100 {
+                request(&mut metrics, route);
+            }
+            metrics.replace(first);
+            for route in 1..101 {
+                request(&mut metrics, route);
+            }
+            for fold in 0..folds {
+                assert_eq!(metrics.fold_some(25), fold < 3, "{fold} of {folds}");
+            }
+            let all = counted(&mut metrics, second);
+            assert_eq!(all.len(), 100, "{folds} folds");
+            assert!(all.values().all(|count| *count == 2), "{folds}: {all:?}");
+            assert!(!metrics.fold_some(1), "a report has folded all");
+        }
+    }
+
+    #[test]
+    fn a_second_reload_at_once_loses_nothing() {
+        let mut metrics = Metrics::default();
+        for name in [|_| Arc::from("a"), |_| Arc::from("b"), |_| Arc::from("c")] {
+            request(&mut metrics, 7);
+            metrics.replace(name);
+        }
+        let all = counted(&mut metrics, |_| Arc::from("d"));
+        let all: Vec<_> = all.iter().map(|(name, count)| (&**name, *count)).collect();
+        assert_eq!(all, [("a", 1), ("b", 1), ("c", 1)]);
     }
 }

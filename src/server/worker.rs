@@ -183,6 +183,8 @@ impl Seat {
                 watching.look_at_keys();
             }
         });
+        let counting = Rc::clone(&context);
+        tokio::task::spawn_local(async move { counting.fold_counters().await });
         while let Some(message) = inbox.recv().await {
             match message {
                 Message::Connection(accepted) => {
