@@ -14,7 +14,7 @@ use super::routes::{self, Context, Rules, Shared};
 use super::secret::{SecretReader, Secrets};
 use super::settings::{Cold, Hot, KeySettings};
 use super::source::{self, Excerpt, ReadError, Source};
-use super::syntax::{self, Broken};
+use super::syntax::{self, Parsed};
 use super::{listeners, process, upstreams};
 use crate::key::{Authority, Reveal, ScopeName};
 use crate::policy::Place;
@@ -22,7 +22,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use toml::de::DeTable;
 
 /// Tables that stand in the main file only.
 const PROCESS_TABLES: [&str; 10] = [
@@ -194,22 +193,6 @@ struct Reader<'d> {
     all_read: bool,
 }
 
-/// A file as text, repaired where it does not parse.
-struct Document {
-    source: Rc<Source>,
-    text: String,
-    broken: Vec<Broken>,
-}
-
-impl Document {
-    fn file(&self) -> File<'_> {
-        File {
-            source: &self.source,
-            broken: &self.broken,
-        }
-    }
-}
-
 impl<'d> Reader<'d> {
     fn new(disk: &'d Disk, main_file: &Path, secrets: Secrets) -> Self {
         let folder = match main_file.parent() {
@@ -231,9 +214,9 @@ impl<'d> Reader<'d> {
 
 impl Reader<'_> {
     /// The main file as text; where there is none, that is a problem.
-    fn main_text(&mut self, path: &Path) -> Option<Document> {
+    fn main_text(&mut self, path: &Path) -> Option<Rc<Source>> {
         match self.text(path) {
-            Ok(document) => Some(document),
+            Ok(source) => Some(source),
             Err(error) => {
                 let help = match error {
                     ReadError::Missing => Some("`keygate init DIR --upstream URL` makes one"),
@@ -250,36 +233,41 @@ impl Reader<'_> {
 
     /// What `[keys]` of the main file means.
     fn keys_alone(&mut self, path: &Path) -> Option<(KeySettings, Reveal)> {
-        let document = self.main_text(path)?;
-        let tree = DeTable::parse_recoverable(&document.text).0;
-        let mut root = Table::root(document.file(), tree.get_ref());
+        let source = self.main_text(path)?;
+        let parsed = syntax::parse(&source, &mut self.desk.problems);
+        let tree = parsed.tree();
+        let mut root = Table::root(file(&source, &parsed), tree.get_ref());
         let keys = process::keys(&mut root, &self.folder, &mut self.desk);
         Some((keys.settings, keys.reveal))
     }
 
     fn main(&mut self, path: &Path) -> Option<Parts> {
-        let document = self.main_text(path)?;
-        let tree = DeTable::parse_recoverable(&document.text).0;
-        if tree.get_ref().is_empty() && document.broken.is_empty() {
+        let source = self.main_text(path)?;
+        let parsed = syntax::parse(&source, &mut self.desk.problems);
+        let tree = parsed.tree();
+        if tree.get_ref().is_empty() && parsed.broken().is_empty() {
             self.desk.report(
                 Problem::error(
-                    document.source.place(0..0),
+                    source.place(0..0),
                     "the file is empty; expected a configuration with at least one route",
                 )
                 .help("`keygate init DIR --upstream URL` writes one to begin with"),
             );
             return None;
         }
-        let mut root = Table::root(document.file(), tree.get_ref());
-        let documents = self.included(&mut root, path);
-        let trees: Vec<_> = documents
+        let mut root = Table::root(file(&source, &parsed), tree.get_ref());
+        let sources = self.included(&mut root, path);
+        let problems = &mut self.desk.problems;
+        let parsed: Vec<_> = sources
             .iter()
-            .map(|d| DeTable::parse_recoverable(&d.text).0)
+            .map(|source| syntax::parse(source, problems))
             .collect();
-        let roots = documents
+        let trees: Vec<_> = parsed.iter().map(Parsed::tree).collect();
+        let roots = sources
             .iter()
+            .zip(&parsed)
             .zip(&trees)
-            .map(|(document, tree)| Table::root(document.file(), tree.get_ref()))
+            .map(|((source, parsed), tree)| Table::root(file(source, parsed), tree.get_ref()))
             .collect();
         self.meaning(root, roots)
     }
@@ -436,7 +424,7 @@ impl Reader<'_> {
     }
 
     /// Reads the files that `include` names, sorted, each once.
-    fn included(&mut self, root: &mut Table<'_>, main: &Path) -> Vec<Document> {
+    fn included(&mut self, root: &mut Table<'_>, main: &Path) -> Vec<Rc<Source>> {
         const EXPECTED: &str = "a list of files such as [\"routes.toml\", \"routes.d/*.toml\"]";
         self.all_read &= root.file.broken.iter().all(|b| !b.table.is_empty());
         let Some(field) = root.field("include") else {
@@ -474,13 +462,13 @@ impl Reader<'_> {
             }
         }
         let mut seen = BTreeSet::new();
-        let mut documents = Vec::new();
+        let mut sources = Vec::new();
         for (path, place) in named {
             if !seen.insert(self.disk.identity(&path)) {
                 continue;
             }
             match self.text(&path) {
-                Ok(document) => documents.push(document),
+                Ok(source) => sources.push(source),
                 Err(error) => {
                     self.all_read = false;
                     self.desk
@@ -488,7 +476,7 @@ impl Reader<'_> {
                 }
             }
         }
-        documents
+        sources
     }
 
     fn matches(&mut self, text: &str, item: &Item<'_>) -> Vec<PathBuf> {
@@ -526,8 +514,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A file's text, repaired where it does not parse; its syntax errors are on the desk.
-    fn text(&mut self, path: &Path) -> Result<Document, ReadError> {
+    /// A file's text, kept for excerpts too.
+    fn text(&mut self, path: &Path) -> Result<Rc<Source>, ReadError> {
         let bytes = self.disk.read(path);
         note(&mut self.mark, path, bytes.as_deref().ok());
         let bytes = bytes?;
@@ -539,12 +527,15 @@ impl Reader<'_> {
         let text = source::decode(bytes)?;
         let source = Rc::new(Source::new(Arc::new(path.to_owned()), text));
         self.desk.sources.push(Rc::clone(&source));
-        let repaired = syntax::repair(&source, &mut self.desk.problems);
-        Ok(Document {
-            source,
-            text: repaired.text,
-            broken: repaired.broken,
-        })
+        Ok(source)
+    }
+}
+
+/// A file to be walked.
+fn file<'a>(source: &'a Source, parsed: &'a Parsed<'_>) -> File<'a> {
+    File {
+        source,
+        broken: parsed.broken(),
     }
 }
 

@@ -8,6 +8,7 @@
 
 use super::problem::Problem;
 use super::source::Source;
+use std::borrow::Cow;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -23,19 +24,49 @@ pub(super) struct Broken {
     pub(super) table: String,
 }
 
-/// The text with faulty statements blanked (of the same length), and the sections that they stood in.
-pub(super) struct Repaired {
-    pub(super) text: String,
-    pub(super) broken: Vec<Broken>,
+/// A text as far as it parses.
+pub(super) enum Parsed<'s> {
+    /// All of it. The tree of a healthy file is kept: parsing is a good part of what reading it costs.
+    Whole(Spanned<DeTable<'s>>),
+    /// What is left of it.
+    Repaired(Repaired),
 }
 
-/// Finds all syntax errors of a text and removes what is faulty.
-pub(super) fn repair(source: &Source, problems: &mut Vec<Problem>) -> Repaired {
+/// The text with faulty statements blanked (of the same length), and the sections that they stood in.
+pub(super) struct Repaired {
+    text: String,
+    broken: Vec<Broken>,
+}
+
+impl Parsed<'_> {
+    /// Every value that can be read, with the spans of the original text.
+    pub(super) fn tree(&self) -> Cow<'_, Spanned<DeTable<'_>>> {
+        match self {
+            Parsed::Whole(tree) => Cow::Borrowed(tree),
+            Parsed::Repaired(left) => Cow::Owned(DeTable::parse_recoverable(&left.text).0),
+        }
+    }
+
+    /// The sections that lost something.
+    pub(super) fn broken(&self) -> &[Broken] {
+        match self {
+            Parsed::Whole(_) => &[],
+            Parsed::Repaired(left) => &left.broken,
+        }
+    }
+}
+
+/// Parses a text; where it does not parse, finds all its syntax errors and removes what is faulty.
+pub(super) fn parse<'s>(source: &'s Source, problems: &mut Vec<Problem>) -> Parsed<'s> {
+    match DeTable::parse_recoverable(&source.text) {
+        (tree, errors) if errors.is_empty() => Parsed::Whole(tree),
+        _ => Parsed::Repaired(repair(source, problems)),
+    }
+}
+
+fn repair(source: &Source, problems: &mut Vec<Problem>) -> Repaired {
     let mut text = source.text.clone();
     let mut broken = Vec::new();
-    if DeTable::parse_recoverable(&text).1.is_empty() {
-        return Repaired { text, broken };
-    }
     hide_likely_secrets(source);
     for span in sections(source) {
         let mut faults = 0;
@@ -380,7 +411,13 @@ mod tests {
     fn faults(text: &str) -> (Vec<String>, Source, Repaired) {
         let source = Source::new(Arc::new(PathBuf::from("f")), text.to_owned());
         let mut problems = Vec::new();
-        let repaired = repair(&source, &mut problems);
+        let repaired = match parse(&source, &mut problems) {
+            Parsed::Repaired(repaired) => repaired,
+            Parsed::Whole(_) => Repaired {
+                text: text.to_owned(),
+                broken: Vec::new(),
+            },
+        };
         let lines = problems
             .iter()
             .map(|p| format!("{}:{}: {}", p.place.line, p.place.column, p.message))
