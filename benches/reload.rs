@@ -6,7 +6,7 @@
 //! takes the rest, and an expectation for every tenth route.
 //!
 //! - **read**: from the files to what can be put in force, with 10, 1,000 and 10,000 routes: read, parsed, compiled, all
-//!   expectations run.
+//!   expectations run. It happens on a thread of its own; what of it is the compiling alone is in `decision`.
 //! - **served**: a gateway with one worker and 10,000 routes, each of which was used before, so that it has all that a route
 //!   can have, and clients that ask for them one after another on kept connections. Twenty times the routes are edited
 //!   (written beside, renamed), `/status` is asked until they are in force, and a request shows that they are; after each
@@ -162,7 +162,7 @@ fn served() {
         assert!(
             !clients.iter().any(thread::JoinHandle::is_finished),
             "a client ended"
-        )
+        );
     };
     let begun = Instant::now();
     while rounds.load(Ordering::Relaxed) < CLIENTS {
