@@ -46,7 +46,7 @@ pub fn start(site: &Site) -> Result<Process> {
         upstream = site.upstream,
         listen = listen(site.port, site.wire, site.certificate),
     );
-    run(ITS_CORE, site.folder, "nginx", &http)
+    run(ITS_CORE, site.folder, "nginx", CONNECTIONS, &http)
 }
 
 /// The words by which a server listens.
@@ -63,14 +63,24 @@ pub fn listen(port: u16, wire: Wire, certificate: &Certificate) -> String {
     }
 }
 
-/// Starts nginx as one process, with this in its `http` block.
-pub fn run(core: &str, folder: &Path, name: &str, http: &str) -> Result<Process> {
+/// Most connections of a contender, both sides together.
+pub const CONNECTIONS: usize = 4096;
+
+/// Starts nginx as one process, with this in its `http` block. It has memory for so many connections, and closes idle ones
+/// where it needs more.
+pub fn run(
+    core: &str,
+    folder: &Path,
+    name: &str,
+    connections: usize,
+    http: &str,
+) -> Result<Process> {
     let path = folder.join(format!("{name}.conf"));
     let at = folder.display();
     let config = format!(
         "daemon off; master_process off; worker_processes 1; worker_rlimit_nofile 16384;\n\
          error_log {at}/{name}-error.log error; pid {at}/{name}.pid;\n\
-         events {{ worker_connections 4096; }}\n\
+         events {{ worker_connections {connections}; }}\n\
          http {{ access_log off; client_body_temp_path {at}/{name}-body; proxy_temp_path {at}/{name}-proxy;\n\
          fastcgi_temp_path {at}/{name}-f; uwsgi_temp_path {at}/{name}-u; scgi_temp_path {at}/{name}-s;\n\
          keepalive_requests 1000000000; keepalive_timeout 600s; {http} }}\n"

@@ -8,6 +8,9 @@ use crate::process::{ITS_CORE, Process, other_cores, pinned};
 use anyhow::{Result, ensure};
 use std::time::Duration;
 
+/// Connections of all contenders together: none is closed in its use because another one has many.
+const OF_ALL: usize = 16_000;
+
 /// A path of the last route, whose answer is the head that came up.
 pub const ECHO: &str = "/v3/users/echo";
 
@@ -40,7 +43,7 @@ pub fn start(site: &Site) -> Result<Process> {
             if site.upstream_on_wire != site.upstream {
                 servers += &server(site, site.upstream_on_wire, site.wire)?;
             }
-            nginx::run(&other_cores(), site.folder, "upstream", &servers)?
+            nginx::run(&other_cores(), site.folder, "upstream", OF_ALL, &servers)?
         }
     };
     listening(listening(process, site.upstream)?, site.upstream_on_wire)
@@ -52,7 +55,7 @@ pub fn contender(site: &Site) -> Result<Process> {
         Traffic::Upload => reading(site, ITS_CORE, site.port),
         Traffic::Small | Traffic::Refused | Traffic::Answer => {
             let server = server(site, site.port, site.wire)?;
-            nginx::run(ITS_CORE, site.folder, "direct", &server)
+            nginx::run(ITS_CORE, site.folder, "direct", nginx::CONNECTIONS, &server)
         }
     }
 }
