@@ -305,7 +305,7 @@ impl Reject {
         Some(plain(status, code, message, dev))
     }
 
-    /// The headers that belong to this answer besides the body's.  `challenge` is what asks for a key.
+    /// The headers that belong to this answer besides the body's. `challenge` is what asks for a key.
     pub fn headers(&self, challenge: &HeaderValue, headers: &mut HeaderMap) {
         match self {
             Reject::NoKey

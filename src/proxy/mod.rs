@@ -5,7 +5,8 @@
 //! [`RequestBody`], which counts it against the limit and says on whom it waits; it is never buffered. The request goes
 //! out on a connection that `upstream` lends, and once more on another only where that cannot do harm: it was never
 //! sent, or the connection was an old one that ended before the head of an answer was whole and the request is
-//! idempotent and has no body (RFC 9110, section 9.2.2). Nothing of such a part of a head reaches the client, but the
+//! idempotent and has no body (RFC 9110, section 9.2.2); for that its head is kept flat in [`replay`]. Nothing of such a part of a head
+//! reaches the client, but the
 //! upstream may have seen the request twice: the order counts each time that it was sent. The answer's body, a
 //! [`ResponseBody`], gives the connection back when it ends.
 //!
