@@ -21,7 +21,7 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use keygate::clock::Timestamp;
 use keygate::key::Digester;
-use keygate::keycache::{KeyCache, Unidentified};
+use keygate::keycache::{KeyCache, Unidentified, Verifier};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, LazyLock};
@@ -61,16 +61,18 @@ fn main() {
     divan::main();
 }
 
-/// Prints what a second thread on the same cache brings: it has the cache's locks and counts in common with the first.
+/// Prints what a second thread on the same cache brings: each has a worker's memory of its own, and the cache in
+/// common with the other.
 fn side_by_side() {
     const TURNS: usize = 7;
     const CHECKS: usize = 2_000_000;
     let full = full(COUNTS[1]);
     let checks = |offset: usize| {
         let now = Timestamp::now();
+        let verifier = Verifier::new(Arc::clone(&full.cache));
         let texts = full.texts.iter().cycle().skip(offset);
         for text in texts.take(CHECKS) {
-            assert!(full.cache.identify(black_box(text), || now).is_ok());
+            assert!(verifier.identify(black_box(text), || now).is_ok());
         }
     };
     let a_second = |threads: usize| {
@@ -144,14 +146,15 @@ mod identify {
 
     fn ask(
         bencher: Bencher,
-        cache: &KeyCache,
+        cache: &Arc<KeyCache>,
         texts: &[[u8; DIGITS]],
         expected: impl Fn(Option<Unidentified>) -> bool,
     ) {
         let now = Timestamp::now();
+        let verifier = Verifier::new(Arc::clone(cache));
         each(bencher, texts, |text| {
             // The principal ends in here, as it does with its request.
-            assert!(expected(cache.identify(text, || now).err()));
+            assert!(expected(verifier.identify(text, || now).err()));
         });
     }
 }

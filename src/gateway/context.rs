@@ -10,7 +10,7 @@ use crate::config::{Cold, Snapshot};
 use crate::deadline::{Deadline, Sweeper, Wait};
 use crate::http::RequestIds;
 use crate::http::forwarded::{Client, Proto};
-use crate::keycache::Keys;
+use crate::keycache::{Keys, Verifier};
 use crate::net::Peer;
 use crate::proxy::{BodyState, RequestBody};
 use crate::tls::ServerTls;
@@ -28,6 +28,7 @@ use tokio::sync::Notify;
 /// What one worker works with.
 pub struct Context {
     pub(super) keys: Keys,
+    pub(super) verifier: Verifier,
     pub(super) cold: Arc<Cold>,
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: RefCell<Metrics>,
@@ -80,6 +81,7 @@ impl Context {
         Context {
             challenge: HeaderValue::from_str(&challenge)
                 .expect("a header's name is made of visible ASCII characters"),
+            verifier: Verifier::new(Arc::clone(keys.cache())),
             keys,
             cold,
             shared,

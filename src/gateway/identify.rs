@@ -46,8 +46,7 @@ fn key_holder(exchange: &Exchange<Matched>) -> Result<Identity, Reject> {
         (Some(value), None) => value,
     };
     let principal = context
-        .keys
-        .cache()
+        .verifier
         .identify(value.as_bytes(), Timestamp::now)
         .map_err(Reject::Unidentified)?;
     exchange.observation.identified(&principal);

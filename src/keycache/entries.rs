@@ -4,8 +4,9 @@
 //! empty ones, of which a hash table has many, cost nine bytes and not fifty. The digest is random, so its first bytes
 //! are its hash. All shards together are replaced by one pointer when everything is loaded again.
 
+use super::principal::{Principal, Seen, Unidentified};
 use crate::clock::Timestamp;
-use crate::key::{ApiKey, Digester, KeyDigest, KeyId, KeyRecord, Revision, ScopeName};
+use crate::key::{ApiKey, Digester, KeyDigest, KeyRecord, Revision, ScopeName};
 use crate::store::{Change, Sink};
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
@@ -13,18 +14,22 @@ use dashmap::mapref::entry::Entry as Slot;
 use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Shards of the map: many more than cores, so that two rarely meet in one.
 const SHARDS: usize = 256;
 
+/// Counters of changes, one for each first byte of a digest: a change makes one in so many remembered entries old.
+const STRIPES: usize = 256;
+
 type Map = DashMap<Held, (), BuildHasherDefault<FirstBytes>>;
 
 /// A key with its digest.
-struct Entry {
-    digest: KeyDigest,
-    record: KeyRecord,
+pub(super) struct Entry {
+    pub digest: KeyDigest,
+    pub record: KeyRecord,
 }
 
 /// A slot of the map: found by the entry's digest.
@@ -79,6 +84,8 @@ pub struct KeyCache {
     revision: AtomicU64,
     /// Counts what was brought in, whatever it was.
     changes: AtomicU64,
+    /// The same, by the digest's first byte: who remembers an entry knows by its stripe whether to look again.
+    stripes: Box<[AtomicU64; STRIPES]>,
 }
 
 impl KeyCache {
@@ -89,11 +96,11 @@ impl KeyCache {
             map: ArcSwap::from_pointee(empty(0)),
             revision: AtomicU64::new(0),
             changes: AtomicU64::new(0),
+            stripes: Box::new([const { AtomicU64::new(0) }; STRIPES]),
         }
     }
 
-    /// Whose key this is, if it is one that is in force now. What time it is, is asked only where that matters: of a key
-    /// that has an end.
+    /// Whose key this is, if it is one that is in force now. For who asks seldom; a worker asks its [`super::Verifier`].
     ///
     /// # Errors
     /// When it is not: the log may hear why, a client must not.
@@ -102,22 +109,36 @@ impl KeyCache {
         value: &[u8],
         now: impl FnOnce() -> Timestamp,
     ) -> Result<Principal, Unidentified> {
+        let digest = self.digest(value)?;
+        let stamp = self.stamp(&digest);
+        let entry = self.entry(&digest).ok_or(Unidentified::Unknown)?;
+        Principal::prove(Rc::new(Seen { entry, stamp }), now)
+    }
+
+    /// The digest of what may be a key.
+    ///
+    /// # Errors
+    /// When it cannot be one.
+    pub(super) fn digest(&self, value: &[u8]) -> Result<KeyDigest, Unidentified> {
         if ApiKey::check(value).is_err() {
             return Err(Unidentified::Malformed);
         }
-        let digest = self.digester.digest(value);
-        let entry = match self.map.load().get(&digest) {
-            Some(slot) => Arc::clone(&slot.key().0),
-            None => return Err(Unidentified::Unknown),
-        };
-        let record = &entry.record;
-        if !record.enabled {
-            return Err(Unidentified::Disabled(record.id));
-        }
-        if record.expires_at.is_some() && !record.is_in_force(now()) {
-            return Err(Unidentified::Expired(record.id));
-        }
-        Ok(Principal(entry))
+        Ok(self.digester.digest(value))
+    }
+
+    /// The entry of this digest, in force or not.
+    pub(super) fn entry(&self, digest: &KeyDigest) -> Option<Arc<Entry>> {
+        let map = self.map.load();
+        map.get(digest).map(|slot| Arc::clone(&slot.key().0))
+    }
+
+    /// Moves on whenever this digest's entry may have changed. To be read before the entry is.
+    pub(super) fn stamp(&self, digest: &KeyDigest) -> u64 {
+        self.stripe(digest).load(Ordering::Acquire)
+    }
+
+    fn stripe(&self, digest: &KeyDigest) -> &AtomicU64 {
+        &self.stripes[usize::from(digest.as_bytes()[0])]
     }
 
     /// The key of this digest as it is now, if it is in force.
@@ -151,6 +172,7 @@ impl KeyCache {
     /// Brings one change in; where the cache knows a later one of the same key, that stays.
     pub(super) fn apply(&self, change: Change, scopes: &mut ScopeNames) {
         let map = self.map.load();
+        let changed = *change.digest();
         match change {
             Change::Put { digest, mut record } => {
                 record.scope = scopes.one(record.scope);
@@ -170,6 +192,7 @@ impl KeyCache {
                 map.remove_if(&digest, |held, ()| held.0.record.revision < revision);
             }
         }
+        self.stripe(&changed).fetch_add(1, Ordering::Release);
         self.changes.fetch_add(1, Ordering::Release);
     }
 
@@ -181,6 +204,9 @@ impl KeyCache {
     /// Puts what was loaded in the place of everything, at once.
     pub(super) fn replace(&self, loaded: Loaded, revision: Revision) {
         self.map.store(Arc::new(loaded.map));
+        for stripe in self.stripes.iter() {
+            stripe.fetch_add(1, Ordering::Release);
+        }
         self.changes.fetch_add(1, Ordering::Release);
         self.reached(revision);
     }
@@ -240,47 +266,4 @@ impl Sink for Loaded {
         self.map
             .insert(Held(Arc::new(Entry { digest, record })), ());
     }
-}
-
-/// The proof that a request's key is known and in force: [`KeyCache::identify`] alone makes one. Cheap to clone.
-#[derive(Clone)]
-pub struct Principal(Arc<Entry>);
-
-impl Principal {
-    /// The digest that it was found by.
-    pub fn digest(&self) -> KeyDigest {
-        self.0.digest
-    }
-
-    /// The key, as it was when it was identified.
-    pub fn record(&self) -> &KeyRecord {
-        &self.0.record
-    }
-}
-
-impl std::ops::Deref for Principal {
-    type Target = KeyRecord;
-
-    fn deref(&self) -> &KeyRecord {
-        self.record()
-    }
-}
-
-impl std::fmt::Debug for Principal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Principal").field(&self.record().id).finish()
-    }
-}
-
-/// Why a key identifies nobody. For the log: clients hear one answer for all.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Unidentified {
-    #[error("what was sent cannot be a key")]
-    Malformed,
-    #[error("no such key")]
-    Unknown,
-    #[error("the key {0} is disabled")]
-    Disabled(KeyId),
-    #[error("the key {0} has expired")]
-    Expired(KeyId),
 }

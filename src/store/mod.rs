@@ -154,6 +154,13 @@ pub enum Change {
 }
 
 impl Change {
+    /// The digest of the key that was changed.
+    pub fn digest(&self) -> &KeyDigest {
+        match self {
+            Change::Put { digest, .. } | Change::Gone { digest, .. } => digest,
+        }
+    }
+
     /// The revision that made the change.
     pub fn revision(&self) -> Revision {
         match self {
