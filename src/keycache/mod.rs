@@ -4,8 +4,8 @@
 //! not decide what a key may do, and holds no key's text.
 //!
 //! A request, walked through: the worker's [`Verifier`] takes the bytes of the header; what cannot be a key is refused before
-//! it is digested; the digest finds the key's entry, among those that the worker remembers or in the shared map; the entry is judged at the instant of the request, enabled and not
-//! yet expired; what comes out is a [`Principal`], which nothing else can make. A change, walked through: [`Keys::execute`]
+//! it is digested; the digest finds the key's entry, among those that the worker remembers or in the shared map; the entry is
+//! judged at the instant of the request, enabled and not yet expired; what comes out is a [`Principal`], which nothing else can make. A change, walked through: [`Keys::execute`]
 //! hands a command to the keeper, the one task that writes to the cache; it is committed in the store, then put into the
 //! cache, then answered. So a change that was answered is in force. What other processes change, the keeper learns from
 //! the store's feed: it asks for the revision four times a second and reads rows only when that moved.

@@ -8,8 +8,8 @@
 //! is written to by changes alone. The counter is read before the map is: a change that comes between makes what was
 //! remembered old at once. So a revoked key is refused by the request that follows, as without all this.
 //!
-//! A key is let in when it is seen a second time while its set has not had another one in between. A million keys in
-//! turn thus cost a look at one more line each, and drive nothing out.
+//! Into a set that is full, a key is let in when it is seen a second time while no other one was looked up there in vain.
+//! A million keys in turn thus cost a look at one more line each, and drive nothing out.
 
 use super::entries::KeyCache;
 use super::principal::{Principal, Seen, Unidentified};
@@ -19,8 +19,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Sets that a worker has: with [`WAYS`] each, what a gateway of ten thousand busy keys needs, in half a megabyte.
-const SETS: usize = 8192;
+/// Sets that a worker may have: with [`WAYS`] each, of ten thousand busy keys one in a hundred and fifty finds no room.
+const SETS: usize = 16_384;
+
+/// Sets that are made together when the first of them is needed, a page of memory: few keys take little.
+const TOGETHER: usize = 64;
 
 /// Entries in a set: with the candidate, one line of memory.
 const WAYS: usize = 3;
@@ -28,8 +31,10 @@ const WAYS: usize = 3;
 /// Identifies keys for one worker.
 pub struct Verifier {
     cache: Arc<KeyCache>,
-    sets: RefCell<Box<[Set]>>,
+    sets: RefCell<Box<[Option<Box<Page>>]>>,
 }
+
+type Page = [Set; TOGETHER];
 
 #[derive(Default)]
 #[repr(align(64))]
@@ -48,10 +53,10 @@ struct Way {
 impl Verifier {
     /// A worker's way to these keys.
     pub fn new(cache: Arc<KeyCache>) -> Self {
-        let sets = std::iter::repeat_with(Set::default).take(SETS).collect();
+        let sets = std::iter::repeat_with(|| None).take(SETS / TOGETHER);
         Verifier {
             cache,
-            sets: RefCell::new(sets),
+            sets: RefCell::new(sets.collect()),
         }
     }
 
@@ -68,7 +73,8 @@ impl Verifier {
         let stamp = self.cache.stamp(&digest);
         let mut sets = self.sets.borrow_mut();
         let (place, tag) = place(&digest);
-        let set = &mut sets[place];
+        let page = sets[place / TOGETHER].get_or_insert_with(|| Box::new(empty()));
+        let set = &mut page[place % TOGETHER];
         let seen = match set.find(tag, &digest, stamp) {
             Some(seen) => seen,
             None => {
@@ -96,12 +102,13 @@ impl Set {
         Some(seen)
     }
 
-    /// Takes note of what was looked up, and remembers it if it is here already or comes for the second time.
+    /// Takes note of what was looked up, and remembers it if it is here already, there is room, or it comes again.
     fn meet(&mut self, tag: u64, seen: Seen) -> Rc<Seen> {
         let seen = Rc::new(seen);
-        let known = self.ways.iter_mut().find(|way| way.tag == tag);
-        let way = match known {
-            Some(way) => way,
+        let known = self.ways.iter().position(|way| way.tag == tag);
+        let place = known.or_else(|| self.ways.iter().position(|way| way.tag == 0));
+        let way = match place {
+            Some(at) => &mut self.ways[at],
             None if self.candidate == tag => {
                 self.candidate = 0;
                 &mut self.ways[WAYS - 1]
@@ -117,6 +124,10 @@ impl Set {
         };
         seen
     }
+}
+
+fn empty() -> Page {
+    std::array::from_fn(|_| Set::default())
 }
 
 /// The set of a digest, and what it is told by there: other bits than those that find it in the map. Never 0.
