@@ -75,6 +75,7 @@
 //! | floor | what it is for |
 //! | --- | --- |
 //! | [`clock`] | time as an argument |
+//! | [`log`] | where log lines go: one bounded queue, one thread that writes |
 //! | [`deadline`] | deadlines that cost a request nothing, swept once a tick |
 //! | [`net`] | sockets, TCP and Unix, as one type |
 //! | [`tls`] | certificates and keys from files; TLS to clients and to upstreams |
@@ -97,7 +98,7 @@
 //! Each module opens with an essay of its own: what it is for, what it is not for, one value walked through it.
 //!
 //! Three threads of execution run through the house, and they meet in few places. **Workers** serve requests; nothing on
-//! their way needs a lock shared between cores but the shards of the key cache. The **control runtime** has the listeners,
+//! their way needs a lock shared between cores but the shards of the key cache, for a key that the worker does not remember. The **control runtime** has the listeners,
 //! the store, the keeper of the cache, the watcher of the files and the admin listener, so that a slow disk never delays a
 //! request. The **log** has a thread that writes. They meet in the key cache, in the snapshot (swapped whole), in the
 //! bounded queues between them, and in the counters of failed authentications.
@@ -131,6 +132,8 @@
 
 // From the ground up; the blank lines keep the order.
 pub mod clock;
+
+pub mod log;
 
 pub mod deadline;
 

@@ -88,6 +88,8 @@ pub enum RunError {
     Config(Problems),
     #[error("the process cannot be protected against core dumps")]
     Harden(#[source] io::Error),
+    #[error("the thread that writes the log cannot be started")]
+    Log(#[source] io::Error),
     #[error("the key store cannot be used")]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -118,6 +120,7 @@ impl RunError {
         match self {
             RunError::Config(_) | RunError::NoHandover => ExitCode::from(2),
             RunError::Harden(_)
+            | RunError::Log(_)
             | RunError::Store(_)
             | RunError::Server(_)
             | RunError::TakeOver(_)
@@ -162,7 +165,7 @@ pub fn start(config: &Path, place: Place) -> Result<Running, RunError> {
     if !loaded.cold.dumpable {
         harden::forbid_dumps().map_err(RunError::Harden)?;
     }
-    let log = Arc::new(Log::start(loaded.hot.log));
+    let log = Arc::new(Log::start(loaded.hot.log).map_err(RunError::Log)?);
     if let Err(error) = harden::raise_open_files() {
         tracing::warn!(%error, "the limit on open files stays as it is");
     }
@@ -208,15 +211,15 @@ async fn serve(
     let live = Live::start(config, loaded, &tokio::runtime::Handle::current());
     let (predecessor, handed) = predecessor(&cold, place)?;
     let mut given = Given::new(handed, inherited);
-    let server = Arc::new(Server::start(&cold, &keys, &live, &mut given)?);
-    let dropped = log.dropped();
+    let server = Arc::new(Server::start(&cold, &keys, &live, log.queue(), &mut given)?);
+    let dropped = log.queue().clone();
     let state = Arc::new(State {
         live: Arc::clone(&live),
         keys,
         server,
         started: Instant::now(),
         draining: AtomicBool::new(false),
-        dropped_log_lines: Box::new(move || dropped.dropped_lines() as u64),
+        dropped_log_lines: Box::new(move || dropped.dropped()),
     });
     let admin = match &cold.admin.listen {
         None => None,

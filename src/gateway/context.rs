@@ -1,5 +1,6 @@
 //! What the requests of one worker, and of one connection, share.
 
+use super::access_line::AccessLines;
 use super::generation::{Generation, route_name};
 use super::metrics::{Metrics, Report};
 use super::observe::Observation;
@@ -32,6 +33,7 @@ pub struct Context {
     pub(super) cold: Arc<Cold>,
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: RefCell<Metrics>,
+    pub(super) access: AccessLines,
     pub(super) ids: RefCell<RequestIds>,
     sweeper: Sweeper,
     upstreams: RefCell<Upstreams<RequestBody>>,
@@ -84,6 +86,7 @@ impl Context {
             verifier: Verifier::new(Arc::clone(keys.cache())),
             keys,
             cold,
+            access: AccessLines::new(shared.log.clone()),
             shared,
             metrics: RefCell::default(),
             ids: RefCell::default(),
@@ -161,6 +164,11 @@ impl Context {
     /// Counts a connection that was ended, by reason.
     pub fn connection_closed(&self, reason: &'static str) {
         self.metrics.borrow_mut().closed(reason);
+    }
+
+    /// Lines of the access log that were kept back go to the log.
+    pub fn flush_access_lines(&self) {
+        self.access.flush();
     }
 
     /// What to do about once a second: follow the snapshot when no request does, close what is idle for too long.

@@ -1,5 +1,6 @@
 //! One generation of the configuration, as one worker uses it.
 
+use super::access_line::route_fields;
 use super::metrics::NO_ROUTE;
 use crate::config::{AccessLog, Cold, Snapshot, Timeouts, UpstreamSettings};
 use crate::http::AdmitRules;
@@ -32,6 +33,8 @@ pub(super) struct Remnant {
     pub(super) generation: u64,
     pub(super) route: Option<Arc<Route>>,
     pub(super) access: AccessLog,
+    /// What a line of the access log says of the route.
+    pub(super) log_fields: Box<[u8]>,
     /// How long the connection may be idle afterwards.
     pub(super) idle: Duration,
 }
@@ -73,9 +76,11 @@ impl Generation {
         let routes = hot.policy.routes();
         let place = routes.len().min(route as usize);
         self.remnants[place].get_or_init(|| {
+            let route = routes.get(place).cloned();
             Rc::new(Remnant {
                 generation: self.snapshot.generation,
-                route: routes.get(place).cloned(),
+                log_fields: route_fields(route.as_deref()),
+                route,
                 access: hot.log.access,
                 idle: hot.timeouts.idle,
             })

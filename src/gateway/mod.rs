@@ -25,6 +25,7 @@
 //!
 //! Everything here belongs to one worker and one thread.
 
+mod access_line;
 mod admit;
 mod answer;
 mod body;

@@ -4,6 +4,7 @@
 //! request's future when the client left before there was an answer. So nothing that happens to a request goes
 //! uncounted, and nothing has to remember to count.
 
+use super::access_line::Line;
 use super::gcra::Standing;
 use super::generation::{Generation, Remnant};
 use super::metrics::{Labels, NO_ROUTE, Outcome, method_label};
@@ -228,28 +229,23 @@ impl Observation {
         if !wanted {
             return;
         }
-        let route = remnant.route.as_deref();
         let key = self.key.get().map(|(id, _)| id);
-        let ms = |d: Duration| d.as_nanos() as f64 / 1e6;
-        tracing::info!(
-            target: "keygate::access",
-            id = self.id.as_str(),
-            client = %self.client,
-            method = self.method,
-            route = route.map_or("-", |r| &r.name),
-            template = route.map_or("-", |r| &r.template),
-            key = key.as_ref().map_or("-", KeyId::as_str),
-            status = self.status.get(),
-            outcome = outcome.as_str(),
-            reason = self.reason.get(),
-            ms = ms(self.started.elapsed()),
-            upstream_ms = self.upstream.get().map(ms),
-            // With 0 where no connection could be made: the sum over all lines is what upstreams may have seen.
-            attempts = self.sent.get().map(|_| self.attempts.get()),
-            bytes = self.bytes.get(),
-            generation = remnant.generation,
-            "request"
-        );
+        self.link.context.access.write(&Line {
+            id: self.id.as_str(),
+            client: self.client,
+            method: self.method,
+            route: remnant.route.as_deref(),
+            route_fields: &remnant.log_fields,
+            key: key.as_ref(),
+            status: self.status.get(),
+            outcome,
+            reason: self.reason.get(),
+            took: self.started.elapsed(),
+            upstream: self.upstream.get(),
+            attempts: self.sent.get().map(|_| self.attempts.get()),
+            bytes: self.bytes.get(),
+            generation: remnant.generation,
+        });
     }
 }
 

@@ -1,10 +1,11 @@
 //! What the workers of a process share, besides the key cache and the snapshot: what is counted by network and by
-//! key, and how the servers of upstreams are.
+//! key, how the servers of upstreams are, and the way to the log.
 
 use super::failures::Failures;
 use super::gcra::Buckets;
 use super::open::OpenExchanges;
 use crate::key::KeyId;
+use crate::log::LogQueue;
 use crate::policy::RouteIdentity;
 use crate::upstream::Fleet;
 use std::sync::Arc;
@@ -21,16 +22,18 @@ pub struct Shared {
     /// Of `streams` and `streams_per_key`.
     pub(super) open: Arc<OpenExchanges>,
     pub(super) fleet: Arc<Fleet>,
+    pub(super) log: LogQueue,
 }
 
 impl Shared {
     /// Nothing counted yet.
-    pub fn new(now: Instant, fleet: Arc<Fleet>) -> Self {
+    pub fn new(now: Instant, fleet: Arc<Fleet>, log: LogQueue) -> Self {
         Shared {
             failures: Failures::new(now),
             rates: Buckets::new(now, BUCKETS),
             open: Arc::default(),
             fleet,
+            log,
         }
     }
 

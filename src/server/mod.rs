@@ -25,6 +25,7 @@ pub use listen::{Given, Handed, ListenError, Listening, Use};
 use crate::config::{Cold, Live};
 use crate::gateway::{Report, Shared};
 use crate::keycache::Keys;
+use crate::log::LogQueue;
 use crate::net::{Acceptor, Address};
 use crate::upstream::Fleet;
 use accept::{Accepting, Queue};
@@ -78,6 +79,7 @@ impl Server {
         cold: &Arc<Cold>,
         keys: &Keys,
         live: &Arc<Live>,
+        log: &LogQueue,
         given: &mut Given,
     ) -> Result<Self, ServerError> {
         let mut sockets = Vec::new();
@@ -90,6 +92,7 @@ impl Server {
         let shared = Arc::new(Shared::new(
             Instant::now(),
             Fleet::start(tokio::runtime::Handle::current()),
+            log.clone(),
         ));
         let ended = Arc::new(Notify::new());
         let workers: Arc<[Worker]> = (0..cold.workers.get())

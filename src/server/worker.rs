@@ -181,6 +181,7 @@ impl Seat {
             loop {
                 looks.tick().await;
                 watching.look_at_keys();
+                watching.flush_access_lines();
             }
         });
         let counting = Rc::clone(&context);

@@ -1,6 +1,5 @@
 //! What `keygate keys` prints: aligned tables for people, JSON for programs.
 
-use super::time::printed;
 use crate::clock::Timestamp;
 use crate::key::StoredKey;
 use crate::management::KeyJson;
@@ -46,8 +45,8 @@ pub(super) fn keys_table(keys: &[StoredKey], show: Show, now: Timestamp) -> Zero
             record.name.to_string(),
             record.scope.to_string(),
             state.to_owned(),
-            printed(record.created_at),
-            record.expires_at.map_or("never".to_owned(), printed),
+            record.created_at.utc(),
+            record.expires_at.map_or("never".to_owned(), Timestamp::utc),
         ]
     });
     table(
@@ -60,7 +59,7 @@ pub(super) fn keys_table(keys: &[StoredKey], show: Show, now: Timestamp) -> Zero
 pub(super) fn audit_table(entries: &[AuditEntry]) -> Zeroizing<String> {
     let rows = entries.iter().map(|entry| {
         [
-            printed(Timestamp::from_unix_seconds(entry.time)),
+            Timestamp::from_unix_seconds(entry.time).utc(),
             entry.revision.to_string(),
             entry.action.as_str().to_owned(),
             entry.key_id.clone(),

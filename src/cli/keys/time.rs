@@ -5,13 +5,7 @@
 //! Printed: RFC 3339 in UTC, which can be read again.
 
 use crate::clock::Timestamp;
-
-const MINUTE: i64 = 60;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
-
-/// The last second of the year 9999: what lies beyond has no date, and is milliseconds taken for seconds.
-const LATEST: i64 = 253_402_300_799;
+use crate::clock::calendar::{DAY, HOUR, LATEST, MINUTE, day_of_date, days_in_month};
 
 /// A number of seconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,18 +94,6 @@ pub(super) fn since(text: &str) -> Result<Since, String> {
     }
 }
 
-/// RFC 3339 in UTC; seconds as they are where there is no such year.
-pub(super) fn printed(point: Timestamp) -> String {
-    let seconds = point.unix_seconds();
-    if !(0..=LATEST).contains(&seconds) {
-        return seconds.to_string();
-    }
-    let (year, month, day) = date_of_day(seconds.div_euclid(DAY));
-    let rest = seconds.rem_euclid(DAY);
-    let (hour, minute, second) = (rest / HOUR, rest % HOUR / MINUTE, rest % MINUTE);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
 /// Unix seconds of a date, or of a date and a time with an offset (RFC 3339, section 5.6; fractions are cut off).
 fn rfc3339(text: &str) -> Option<i64> {
     let (date, time) = if text.len() == 10 {
@@ -164,51 +146,6 @@ fn numbers<const N: usize>(text: &str, separator: char, widths: [usize; N]) -> O
         *number = part.parse().ok()?;
     }
     parts.next().is_none().then_some(read)
-}
-
-fn is_leap(year: i64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
-}
-
-fn days_in_month(year: i64, month: i64) -> i64 {
-    match month {
-        2 => 28 + i64::from(is_leap(year)),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// Days from the first of January of the year 0 to the one of this year, in the Gregorian calendar.
-fn days_before_year(year: i64) -> i64 {
-    // The year 0 is a leap year itself: leap years before `year` are those up to `year - 1`, and 0.
-    let last = year - 1;
-    365 * year + last.div_euclid(4) - last.div_euclid(100) + last.div_euclid(400) + 1
-}
-
-/// Days from 1970-01-01 to this date.
-fn day_of_date(year: i64, month: i64, day: i64) -> i64 {
-    let months: i64 = (1..month).map(|m| days_in_month(year, m)).sum();
-    days_before_year(year) - days_before_year(1970) + months + day - 1
-}
-
-/// The date so many days after 1970-01-01.
-fn date_of_day(days: i64) -> (i64, i64, i64) {
-    let days = days + days_before_year(1970);
-    // 400 years have 146,097 days. The estimate is at most one year too early or too late.
-    let mut year = days * 400 / 146_097;
-    while days_before_year(year + 1) <= days {
-        year += 1;
-    }
-    while days_before_year(year) > days {
-        year -= 1;
-    }
-    let mut rest = days - days_before_year(year);
-    let mut month = 1;
-    while rest >= days_in_month(year, month) {
-        rest -= days_in_month(year, month);
-        month += 1;
-    }
-    (year, month, rest + 1)
 }
 
 #[cfg(test)]
@@ -304,7 +241,7 @@ mod tests {
         #[test]
         fn what_is_printed_can_be_read(seconds in 0..=LATEST) {
             let point_in_time = Timestamp::from_unix_seconds(seconds);
-            prop_assert_eq!(point(&printed(point_in_time)), Ok(point_in_time));
+            prop_assert_eq!(point(&point_in_time.utc()), Ok(point_in_time));
         }
 
         #[test]
