@@ -6,8 +6,9 @@ use crate::table::short;
 use std::fmt::Write as _;
 
 /// Of each contender, by its place: told apart by those who see no red or no green, too.
-const COLOURS: [&str; 7] = [
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#666666", "#aaaaaa",
+const COLOURS: [&str; 9] = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#666666", "#aaaaaa", "#56b4e9",
+    "#000000",
 ];
 
 const WIDTH: f64 = 860.0;

@@ -24,6 +24,7 @@ use crate::keys::Keys;
 use crate::process::Process;
 use crate::tls::Certificate;
 use anyhow::Result;
+use keygate::Variant;
 use std::path::Path;
 use std::time::Duration;
 
@@ -56,10 +57,14 @@ pub enum Contender {
     Caddy,
     Relay,
     Upstream,
+    /// keygate, with an access log in a file.
+    Logging,
+    /// keygate, and every route is public: no key is looked at.
+    Public,
 }
 
 impl Contender {
-    pub const ALL: [Contender; 7] = [
+    pub const ALL: [Contender; 9] = [
         Contender::Keygate,
         Contender::Nginx,
         Contender::Haproxy,
@@ -67,6 +72,8 @@ impl Contender {
         Contender::Caddy,
         Contender::Relay,
         Contender::Upstream,
+        Contender::Logging,
+        Contender::Public,
     ];
 
     pub fn name(self) -> &'static str {
@@ -78,6 +85,8 @@ impl Contender {
             Contender::Caddy => "Caddy",
             Contender::Relay => "TCP relay",
             Contender::Upstream => "no proxy",
+            Contender::Logging => "keygate logging",
+            Contender::Public => "keygate public",
         }
     }
 
@@ -95,12 +104,17 @@ impl Contender {
             Contender::Upstream => {
                 "the upstream itself, in the place of a contender: checks nothing"
             }
+            Contender::Logging => "keygate, with a JSON line for each request in a file",
+            Contender::Public => "keygate, with every route public: no key is looked at",
         }
     }
 
     /// Whether it checks keys.
     pub fn is_gateway(self) -> bool {
-        !matches!(self, Contender::Relay | Contender::Upstream)
+        !matches!(
+            self,
+            Contender::Relay | Contender::Upstream | Contender::Public
+        )
     }
 
     /// What it needs, if that is missing.
@@ -115,7 +129,7 @@ impl Contender {
 
     fn program(self) -> Option<String> {
         match self {
-            Contender::Keygate => None,
+            Contender::Keygate | Contender::Logging | Contender::Public => None,
             Contender::Nginx | Contender::Upstream => Some("nginx".to_owned()),
             Contender::Haproxy | Contender::Relay => Some("haproxy".to_owned()),
             Contender::Envoy => Some(envoy::program()),
@@ -126,7 +140,9 @@ impl Contender {
     /// What it says its version is.
     pub fn version(self) -> String {
         let (program, argument) = match self {
-            Contender::Keygate => (env!("CARGO_BIN_EXE_keygate").to_owned(), "--version"),
+            Contender::Keygate | Contender::Logging | Contender::Public => {
+                (env!("CARGO_BIN_EXE_keygate").to_owned(), "--version")
+            }
             Contender::Nginx | Contender::Upstream => ("nginx".to_owned(), "-v"),
             Contender::Haproxy | Contender::Relay => ("haproxy".to_owned(), "-v"),
             Contender::Envoy => (envoy::program(), "--version"),
@@ -152,6 +168,10 @@ impl Contender {
                 "its `map` is a list, searched from its beginning: see how it does with 1 and 10,000 keys",
             ),
             Contender::Caddy => None,
+            Contender::Logging | Contender::Public if case.name != base.name => {
+                Some("it shows what a part costs: see the base case")
+            }
+            Contender::Logging | Contender::Public => None,
             Contender::Relay | Contender::Upstream if case.traffic == Traffic::Refused => {
                 Some("it refuses nothing")
             }
@@ -170,7 +190,9 @@ impl Contender {
     /// When it does not come to listen.
     pub fn start(self, site: &Site) -> Result<Process> {
         let process = match self {
-            Contender::Keygate => keygate::start(site),
+            Contender::Keygate => keygate::start(site, Variant::Usual),
+            Contender::Logging => keygate::start(site, Variant::Logging),
+            Contender::Public => keygate::start(site, Variant::Public),
             Contender::Nginx => nginx::start(site),
             Contender::Haproxy => haproxy::start(site),
             Contender::Envoy => envoy::start(site),
