@@ -448,3 +448,15 @@ fn frames_that_cost_a_client_nothing_cost_the_gateway_no_more() {
     nothing_got_through(&upstream, &gateway, "storms");
     assert!(!gateway.log().contains("panicked"), "{}", gateway.log());
 }
+
+#[test]
+fn who_broke_the_rules_with_a_stream_open_does_not_keep_the_connection() {
+    let (_upstream, _folder, gateway) = house();
+    let mut raw = Raw::connect(gateway.address);
+    raw.headers(1, false, POST);
+    raw.send(DATA, 0, 0, b"of no stream");
+    assert_eq!(raw.fate(1), Fate::Gone(Some(1)));
+    // The client's end is open all the while; the deadline for a next request would come later than the test's.
+    gateway.wait_for_metric("keygate_connections", 0);
+    drop(raw);
+}

@@ -335,6 +335,13 @@ pub(super) fn limits(root: &mut Table<'_>, desk: &mut Desk) -> Limits {
             burst: 1000,
         },
         streams_per_key: None,
+        connections_per_network: None,
+        requests: 20_000,
+        streams: 128,
+        frames: Rate {
+            interval: Duration::from_millis(10),
+            burst: 1000,
+        },
     };
     let Some(mut table) = table(root, "limits", desk) else {
         return limits;
@@ -347,6 +354,21 @@ pub(super) fn limits(root: &mut Table<'_>, desk: &mut Desk) -> Limits {
     };
     count("connections", 10_000_000, &mut limits.connections, desk);
     count("headers", 1000, &mut limits.headers, desk);
+    count("requests", 10_000_000, &mut limits.requests, desk);
+    let as_u32 = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+    // RFC 9113, section 5.1.2, advises against fewer; each holds some kilobytes.
+    if let Some(n) = table
+        .field("streams")
+        .and_then(|f| f.integer(desk, 1, 10_000))
+    {
+        limits.streams = as_u32(n);
+    }
+    if let Some(n) = table
+        .field("connections_per_network")
+        .and_then(|f| f.integer(desk, 1, 10_000_000))
+    {
+        limits.connections_per_network = Some(as_u32(n));
+    }
     // The bounds are those within which the parser can hold a head, and `http::Uri` a target.
     if let Some(n) = size(&mut table, "head_bytes", (1 << 10, 1 << 20), desk) {
         limits.head_bytes = as_usize(n);
@@ -357,26 +379,29 @@ pub(super) fn limits(root: &mut Table<'_>, desk: &mut Desk) -> Limits {
     if let Some(n) = size(&mut table, "body_bytes", (0, 1 << 50), desk) {
         limits.body_bytes = n;
     }
-    if let Some(mut table) = table.field("failed_auth").and_then(|f| f.table(desk)) {
-        if let Some(rate) = table
-            .field("rate")
-            .and_then(|f| f.parse(desk, allowance::RATE, value::rate))
-        {
-            limits.failed_auth.interval = rate.interval;
-        }
-        if let Some(burst) = table
-            .field("burst")
-            .and_then(|f| f.integer(desk, 1, 1_000_000_000))
-        {
-            limits.failed_auth.burst = u32::try_from(burst).unwrap_or(u32::MAX);
-        }
-        table.finish(desk);
-    }
+    rate(&mut table, "failed_auth", &mut limits.failed_auth, desk);
+    rate(&mut table, "frames", &mut limits.frames, desk);
     if let Some(Own::Is(streams)) = allowance::streams(&mut table, "streams_per_key", desk) {
         limits.streams_per_key = Some(streams);
     }
     table.finish(desk);
     limits
+}
+
+/// `{ rate = "100/s", burst = 1000 }`: what is not said stays as it is.
+fn rate(table: &mut Table<'_>, name: &'static str, place: &mut Rate, desk: &mut Desk) {
+    let Some(mut table) = table.field(name).and_then(|f| f.table(desk)) else {
+        return;
+    };
+    let rate = table.field("rate");
+    if let Some(rate) = rate.and_then(|f| f.parse(desk, allowance::RATE, value::rate)) {
+        place.interval = rate.interval;
+    }
+    let burst = table.field("burst");
+    if let Some(burst) = burst.and_then(|f| f.integer(desk, 1, 1_000_000_000)) {
+        place.burst = u32::try_from(burst).unwrap_or(u32::MAX);
+    }
+    table.finish(desk);
 }
 
 /// `[cors]`; `None` without the table.

@@ -313,6 +313,14 @@ pub struct Limits {
     pub failed_auth: Rate,
     /// How many requests of one key may be open at once, over all routes to upstreams.
     pub streams_per_key: Option<u32>,
+    /// Most connections of one client network at one time; trusted proxies are not counted.
+    pub connections_per_network: Option<u32>,
+    /// Most requests that are open at one time, over all connections.
+    pub requests: usize,
+    /// Most streams that a client may have open at once on an HTTP/2 connection.
+    pub streams: u32,
+    /// How many frames of HTTP/2 that bring nothing further a connection may have.
+    pub frames: Rate,
 }
 
 /// `[upstreams.NAME]`.

@@ -59,6 +59,10 @@ fn a_good_configuration_gives_no_problem_and_the_defaults() {
     assert_eq!(hot.limits.body_bytes, 128 << 20);
     assert_eq!(hot.limits.failed_auth.interval, Duration::from_millis(10));
     assert_eq!(hot.limits.failed_auth.burst, 1000);
+    assert_eq!(hot.limits.frames.interval, Duration::from_millis(10));
+    assert_eq!(hot.limits.frames.burst, 1000);
+    assert_eq!((hot.limits.requests, hot.limits.streams), (20_000, 128));
+    assert_eq!(hot.limits.connections_per_network, None);
     assert_eq!(hot.cors, None);
     assert_eq!(
         hot.default_scope.as_ref().map(ToString::to_string),
@@ -229,6 +233,15 @@ fn values_of_the_process() {
             &[
                 "2:24: `limits.failed_auth.rate`: expected a rate: a whole number per s, m or h, such as \"100/s\"",
                 "2:37: `limits.failed_auth.burst` is out of bounds; expected a whole number from 1 to 1000000000",
+            ],
+        ),
+        (
+            "[limits]\nrequests = 0\nstreams = 0\nconnections_per_network = 0\nframes = { rate = \"x\" }",
+            &[
+                "2:12: `limits.requests` is out of bounds; expected a whole number from 1 to 10000000",
+                "3:11: `limits.streams` is out of bounds; expected a whole number from 1 to 10000",
+                "4:27: `limits.connections_per_network` is out of bounds; expected a whole number from 1 to 10000000",
+                "5:19: `limits.frames.rate`: expected a rate: a whole number per s, m or h, such as \"100/s\"",
             ],
         ),
         (

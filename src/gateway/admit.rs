@@ -1,4 +1,4 @@
-//! Request → `Admitted`: see [`crate::http::admit`]. A preflight leaves the line here, once it can be read in one way.
+//! Request → `Admitted`: see [`crate::http::admit`]. A worker that has too much open says so here, before it does anything. A preflight leaves the line here, once it can be read in one way.
 //!
 //! A preflight comes without a key, so what it is told is public. It is told what `[cors]` says, the same for every path,
 //! whether there is a route or not; only where a route has `cors` of its own, found by the method that is asked about, it
@@ -15,6 +15,9 @@ use http::{HeaderValue, Method};
 use std::sync::Arc;
 
 pub(super) fn admit(exchange: Exchange<Head>) -> Result<Exchange<Admitted>, Reject> {
+    if exchange.link.context.is_overloaded() {
+        return Err(Reject::Overloaded);
+    }
     let head = &exchange.proof;
     let rules = &exchange.generation.admit;
     let admitted = crate::http::admit(

@@ -1,9 +1,11 @@
 //! What the requests of one worker, and of one connection, share.
 
 use super::access_line::AccessLines;
+use super::failures::ClientNetwork;
 use super::generation::{Generation, route_name};
 use super::metrics::{Metrics, Report};
 use super::observe::Observation;
+use super::open::{Seat, Who};
 use super::shared::Shared;
 use super::tunnel::Tunnel;
 use super::watch::{Revocation, Watch};
@@ -41,7 +43,6 @@ pub struct Context {
     generation: RefCell<Rc<Generation>>,
     /// A generation was replaced whose counters are to be folded.
     replaced: Notify,
-    flood_warned: Cell<Option<Instant>>,
     /// Clients are to go elsewhere.
     leaving: Cell<bool>,
     /// Exchanges that last.
@@ -51,18 +52,21 @@ pub struct Context {
     pub(super) challenge: HeaderValue,
     /// Connections that rest.
     resting: Cell<u64>,
+    /// Requests that are open.
+    requests: Cell<usize>,
     /// How far the body is of requests that have none.
     no_body: Rc<BodyState>,
 }
+
+/// A client network has as many connections open as it may.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NetworkFull;
 
 /// How long an HTTP/1.1 connection is idle before it rests: before it gives back what serves requests.
 const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// How many counters a worker folds before it serves again: some tens of microseconds.
 const FOLDED_AT_ONCE: usize = 64;
-
-/// How often a worker says that failed authentications are over the limit.
-const FLOOD_WARNING_EVERY: Duration = Duration::from_secs(60);
 
 impl Context {
     /// A worker's context, on the snapshot in force.
@@ -95,10 +99,10 @@ impl Context {
             snapshots: RefCell::new(snapshots),
             generation: RefCell::new(generation),
             replaced: Notify::new(),
-            flood_warned: Cell::new(None),
             leaving: Cell::new(false),
             watch: Watch::default(),
             resting: Cell::new(0),
+            requests: Cell::new(0),
             no_body: Rc::default(),
         }
     }
@@ -142,13 +146,11 @@ impl Context {
         &self.sweeper
     }
 
-    /// Says that this client's network is over the limit of failed authentications, unless something like it was said
-    /// less than a minute ago.
+    /// Says that this client's network is over the limit of failed authentications, unless that was said less than a minute
+    /// ago.
     pub(super) fn warn_of_flood(&self, client: Peer) {
-        let now = Instant::now();
-        let said = self.flood_warned.get();
-        if said.is_none_or(|at| now.duration_since(at) >= FLOOD_WARNING_EVERY) {
-            self.flood_warned.set(Some(now));
+        let failures = &self.shared.failures;
+        if failures.is_news(ClientNetwork::of(client), Instant::now()) {
             tracing::warn!(
                 %client,
                 "failed authentications over the limit, answered 429; see keygate_requests_total{{outcome=\"too_many_failures\"}}"
@@ -159,6 +161,37 @@ impl Context {
     /// From now on each answer over HTTP/1 says that the connection ends with it.
     pub fn leave(&self) {
         self.leaving.set(true);
+    }
+
+    /// A place for a connection of this client among those of its network, where these have a limit. Trusted proxies carry
+    /// the connections of others, and Unix sockets those of programs of this machine: they are not counted.
+    ///
+    /// # Errors
+    /// When its network has as many as it may.
+    pub fn seat_connection(&self, peer: Peer) -> Result<Option<Seat>, NetworkFull> {
+        match self.limits().connections_per_network {
+            Some(most) if peer.address().is_some() && !self.trusts(peer) => {
+                let who = Who::Network(ClientNetwork::of(peer));
+                let seat = self.shared.open.enter(who, most);
+                seat.map(Some).ok_or(NetworkFull)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether this worker has more requests open than its share of what the process may have.
+    pub(super) fn is_overloaded(&self) -> bool {
+        let all = self.generation.borrow().snapshot.hot.limits.requests;
+        self.requests.get() > all.div_ceil(self.cold.workers.get())
+    }
+
+    /// Counts a request that is open, until it is said to be over.
+    pub(super) fn request_begins(&self) {
+        self.requests.set(self.requests.get() + 1);
+    }
+
+    pub(super) fn request_ends(&self) {
+        self.requests.set(self.requests.get() - 1);
     }
 
     /// Counts a connection that was ended, by reason.

@@ -7,7 +7,7 @@ use super::gcra::{Buckets, Exceeded};
 use crate::net::Peer;
 use crate::policy::Rate;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Most networks remembered.
 const NETWORKS: usize = 65_536;
@@ -31,13 +31,25 @@ impl ClientNetwork {
     }
 }
 
+/// How often it is said of a network that it is over the limit.
+const SAID: Rate = Rate {
+    interval: Duration::from_secs(60),
+    burst: 1,
+};
+
 /// Remembers failed authentications of all workers.
-pub(super) struct Failures(Buckets<ClientNetwork>);
+pub(super) struct Failures {
+    counted: Buckets<ClientNetwork>,
+    said: Buckets<ClientNetwork>,
+}
 
 impl Failures {
     /// Nothing remembered yet.
     pub(super) fn new(now: Instant) -> Self {
-        Failures(Buckets::new(now, NETWORKS))
+        Failures {
+            counted: Buckets::new(now, NETWORKS),
+            said: Buckets::new(now, NETWORKS),
+        }
     }
 
     /// Counts one failure of this network at `now`.
@@ -50,13 +62,32 @@ impl Failures {
         rate: Rate,
         now: Instant,
     ) -> Result<(), Exceeded> {
-        self.0.take(network, rate, now).map(drop)
+        self.counted.take(network, rate, now).map(drop)
+    }
+
+    /// Whether it is to be said now that this network is over the limit: once a minute.
+    pub(super) fn is_news(&self, network: ClientNetwork, now: Instant) -> bool {
+        self.said.take(network, SAID, now).is_ok()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_over_the_limit_is_news_once_a_minute() {
+        let start = Instant::now();
+        let failures = Failures::new(start);
+        let network = |text: &str| ClientNetwork::of(Peer::Ip(text.parse().unwrap()));
+        let (one, other) = (network("192.0.2.1"), network("192.0.2.2"));
+        for minute in 0..3 {
+            let at = |second: u64| start + Duration::from_secs(60 * minute + second);
+            assert!(failures.is_news(one, at(0)));
+            assert!(!failures.is_news(one, at(1)) && !failures.is_news(one, at(59)));
+            assert!(failures.is_news(other, at(59)));
+        }
+    }
 
     #[test]
     fn an_ipv6_client_is_its_64_bits_and_a_mapped_one_is_ipv4() {

@@ -4,6 +4,7 @@
 //! later limits refuses; then whether the route serves at all; then how many exchanges the key has open; then what the body says of its length. A route without
 //! `rate` and `streams` takes no lock here.
 
+use super::open::Who;
 use super::permit::Allowed;
 use super::{Exchange, Reject};
 use crate::http::Admitted;
@@ -105,7 +106,8 @@ fn take_seats(exchange: &Exchange<Allowed>, route: &Route) -> Result<(), Reject>
         if let Some(most) = most
             && let Some(key) = counted(exchange, route)
         {
-            let seat = exchange.link.context.shared.open.enter(key, of, most);
+            let open = &exchange.link.context.shared.open;
+            let seat = open.enter(Who::Key(key, of), most);
             exchange
                 .observation
                 .sits(seat.ok_or(Reject::TooManyStreams)?);

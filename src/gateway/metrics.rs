@@ -21,6 +21,8 @@ pub enum Outcome {
     Preflight,
     /// Not readable in one way, or over a limit of the head.
     Invalid,
+    /// As many requests are open as may be.
+    Overloaded,
     /// No key where one is needed.
     NoKey,
     /// Not one key that exists and is in force.
@@ -69,6 +71,7 @@ impl Outcome {
             Outcome::Managed => "managed",
             Outcome::Preflight => "preflight",
             Outcome::Invalid => "invalid",
+            Outcome::Overloaded => "overloaded",
             Outcome::NoKey => "no_key",
             Outcome::BadKey => "bad_key",
             Outcome::NoRoute => "no_route",

@@ -49,10 +49,11 @@ mod upgrade;
 mod watch;
 
 pub use body::ReplyBody;
-pub use context::{Context, Link};
+pub use context::{Context, Link, NetworkFull};
 pub use limit::Cleared;
 pub use metrics::{BUCKETS_US, Histogram, Labels, Outcome, Report};
 pub use observe::Arrival;
+pub use open::Seat;
 pub use reject::Reject;
 pub use shared::Shared;
 pub use tunnel::Tunnel;

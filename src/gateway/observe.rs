@@ -73,6 +73,7 @@ impl Observation {
         client: Peer,
         method: &Method,
     ) -> Self {
+        link.context.request_begins();
         Observation {
             link,
             held: RefCell::new(Held::Whole(generation)),
@@ -273,6 +274,7 @@ impl Drop for Observation {
         }
         metrics.retried(self.attempts.get().saturating_sub(1));
         drop(metrics);
+        self.link.context.request_ends();
         self.log(&remnant);
         self.link.end_request(remnant.idle);
     }

@@ -25,6 +25,8 @@ pub enum Reject {
     Preflight(Arc<Cors>),
     #[error("the head has no single reading")]
     Admit(#[from] AdmitError),
+    #[error("as many requests are open as may be")]
+    Overloaded,
     #[error("no key was sent")]
     NoKey,
     #[error("more than one key was sent")]
@@ -61,6 +63,7 @@ impl Reject {
         match self {
             Reject::Preflight(_) => Outcome::Preflight,
             Reject::Admit(_) => Outcome::Invalid,
+            Reject::Overloaded => Outcome::Overloaded,
             Reject::NoKey => Outcome::NoKey,
             Reject::SeveralKeys | Reject::Unidentified(_) => Outcome::BadKey,
             Reject::TooManyFailures(_) => Outcome::TooManyFailures,
@@ -138,6 +141,7 @@ impl Reject {
                 AdmitError::Framing => "framing",
                 AdmitError::Expectation => "expectation",
             },
+            Reject::Overloaded => "requests_limit",
             Reject::NoKey => "key_missing",
             Reject::SeveralKeys => "key_repeated",
             Reject::Unidentified(error) => match error {
@@ -200,6 +204,12 @@ impl Reject {
         let (status, code, message, dev) = match self {
             Reject::Preflight(_) => return None,
             Reject::Admit(error) => return Some(admit_body(error)),
+            Reject::Overloaded => (
+                S::SERVICE_UNAVAILABLE,
+                C::UpstreamUnavailable,
+                "The service is busy.",
+                "The gateway has as many requests open as it may: wait for the time that Retry-After gives.",
+            ),
             Reject::NoKey => no_key(),
             Reject::SeveralKeys | Reject::Unidentified(_) => return Some(unknown_key()),
             Reject::TooManyFailures(_) => (
@@ -332,7 +342,7 @@ impl Reject {
                 }
             }
             // Nobody knows when one of them ends.
-            Reject::TooManyStreams => {
+            Reject::TooManyStreams | Reject::Overloaded => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Reject::Forward(ForwardError::Refused(_, after)) => {

@@ -3,7 +3,7 @@
 
 use super::failures::Failures;
 use super::gcra::Buckets;
-use super::open::OpenExchanges;
+use super::open::Register;
 use crate::key::KeyId;
 use crate::log::LogQueue;
 use crate::policy::RouteIdentity;
@@ -19,8 +19,8 @@ pub struct Shared {
     pub(super) failures: Failures,
     /// Of `rate`, by key and route.
     pub(super) rates: Buckets<(KeyId, RouteIdentity)>,
-    /// Of `streams` and `streams_per_key`.
-    pub(super) open: Arc<OpenExchanges>,
+    /// Of `streams`, `streams_per_key` and `connections_per_network`.
+    pub(super) open: Arc<Register>,
     pub(super) fleet: Arc<Fleet>,
     pub(super) log: LogQueue,
 }

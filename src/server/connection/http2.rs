@@ -7,11 +7,12 @@
 //!
 //! The connection has deadlines of its own, those of its [`ClientIo`]: idle when it has no streams, and a socket that
 //! takes nothing. What is bounded here for each connection: streams at once, bytes of a head, bytes that a stream may
-//! hold in either direction.
+//! hold in either direction, and frames that bring nothing further ([`Metered`]).
 
 use super::{Drain, End};
 use crate::deadline::Wait;
 use crate::gateway::{Arrival, Link, ReplyBody};
+use crate::net::{self, FrameBudget, Metered};
 use crate::server::client_io::{ClientIo, LINGER};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -24,13 +25,11 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 use tower::Service;
 
-/// Most streams that a client may have open at once (RFC 9113, section 5.1.2: not below 100).
-const STREAMS: u32 = 128;
-
 /// Most bytes of a request's body that may be on their way in a stream before they are read, and of an answer's that may
-/// wait in it. With [`STREAMS`] it bounds what a connection can make us hold.
+/// wait in it. With `limits.streams` it bounds what a connection can make us hold.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SEND_BUFFER: usize = 64 * 1024;
@@ -44,13 +43,22 @@ where
         connection: Rc::clone(&link),
         open: Cell::new(0),
         next: RefCell::new(None),
+        told: Cell::new(false),
     });
     streams.wait_for_one();
     // hyper's limit on heads lies above ours, so that ours answers first; its timer is not set, ours are the deadlines.
     let head_bytes = limits.head_bytes.saturating_mul(2).max(64 * 1024);
+    let frames = FrameBudget::new(
+        net::End::Server,
+        limits.frames.burst,
+        limits.frames.interval,
+        Instant::now(),
+    );
+    let io = Metered::new(io, frames);
+    let flooded = io.flooded();
     let mut connection = pin!(
         http2::Builder::new(Lanes(Rc::clone(&streams)))
-            .max_concurrent_streams(STREAMS)
+            .max_concurrent_streams(limits.streams)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
@@ -64,7 +72,6 @@ where
                 },
             )
     );
-    let mut told = false;
     poll_fn(|cx| {
         let deadline = link.deadline();
         link.wake_by(cx.waker());
@@ -77,11 +84,11 @@ where
             Some(wait) => return Poll::Ready(End::Fired(wait)),
             None => {}
         }
-        if tell && !told {
-            told = true;
+        if tell && !streams.told.replace(true) {
             connection.as_mut().graceful_shutdown();
         }
         match connection.as_mut().poll(cx) {
+            Poll::Ready(_) if flooded.is_so() => Poll::Ready(End::Flooded),
             Poll::Ready(Ok(())) => Poll::Ready(End::Closed),
             Poll::Ready(Err(error)) => Poll::Ready(End::Failed(error)),
             Poll::Pending => Poll::Pending,
@@ -96,6 +103,8 @@ struct Streams {
     open: Cell<usize>,
     /// The lane of the stream that hyper is about to hand over.
     next: RefCell<Option<Rc<Link>>>,
+    /// The client was told to go, in good order.
+    told: Cell<bool>,
 }
 
 impl Streams {
@@ -106,13 +115,21 @@ impl Streams {
 
     fn begin(&self, lane: Rc<Link>) {
         self.open.set(self.open.get() + 1);
-        self.connection.deadline().disarm();
+        if !self.is_over() {
+            self.connection.deadline().disarm();
+        }
         self.next.replace(Some(lane));
+    }
+
+    /// Whether only the client's end is waited for: that deadline is not to be lost, though a stream that came before may
+    /// still begin or end. A client that was told to go may have asked for something before it heard of that: it is served.
+    fn is_over(&self) -> bool {
+        !self.told.get() && self.connection.deadline().waits() == Some(Wait::Linger)
     }
 
     fn end(&self) {
         self.open.set(self.open.get() - 1);
-        if self.open.get() == 0 {
+        if self.open.get() == 0 && !self.is_over() {
             self.wait_for_one();
         }
     }

@@ -95,6 +95,9 @@ where
             }
         }
     };
+    let Ok(_seat) = context.seat_connection(peer) else {
+        return context.connection_closed("network_limit");
+    };
     link.deadline().arm(Wait::Head, context.timeouts().head);
     let end = speak(socket, link, drain, line).await;
     report(&context, peer, end);
@@ -162,6 +165,8 @@ enum End {
     NoTls(HandshakeError),
     /// The client took too long for its part of the handshake.
     LateHandshake,
+    /// The client sent more frames that bring nothing further than it may.
+    Flooded,
     Failed(hyper::Error),
 }
 
@@ -193,6 +198,10 @@ fn report(context: &Context, peer: Peer, end: End) {
         End::NoTls(error) => {
             context.connection_closed(error.reason());
             tracing::debug!(client = %peer, reason = error.reason(), error = causes(&error), "no TLS with a client");
+        }
+        End::Flooded => {
+            context.connection_closed("flood");
+            tracing::debug!(client = %peer, "a connection was flooded with frames that bring nothing further");
         }
         End::LateHandshake => context.connection_closed("handshake_timeout"),
         End::Fired(wait) => context.connection_closed(wait_reason(wait)),

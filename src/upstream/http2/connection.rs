@@ -6,6 +6,7 @@
 
 use super::failure::is_refused;
 use crate::deadline::Sweeper;
+use crate::net::{End, FrameBudget, Metered};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::io::{Probe, UpstreamIo};
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
 /// Most streams at one time on a connection, where the server allows as many.
@@ -35,6 +37,10 @@ const HEAD_BYTES: u32 = 64 * 1024;
 
 /// How many streams that we reset are remembered, so that what was on its way for them is dropped quietly.
 const RESETS: usize = 1024;
+
+/// How many frames a server may send that bring nothing further, and in which time it may send one more.
+const FRAMES: u32 = 1000;
+const FRAME_EVERY: Duration = Duration::from_millis(10);
 
 /// A connection with streams on which nothing was heard for this many seconds is asked whether it is alive.
 const ASK_AFTER: u32 = 15;
@@ -104,7 +110,7 @@ impl Connection {
             .max_concurrent_reset_streams(RESETS)
             // Counted over a connection's whole life: clients that leave would end one that is well.
             .max_local_error_reset_streams(None)
-            .handshake::<_, Bytes>(io)
+            .handshake::<_, Bytes>(Metered::new(io, frames()))
             .await
             .map_err(ConnectError::Http2)?;
         let shared = Rc::new(Shared::default());
@@ -232,9 +238,14 @@ impl Connection {
     }
 }
 
+/// What a server may send that brings nothing further.
+fn frames() -> FrameBudget {
+    FrameBudget::new(End::Client, FRAMES, FRAME_EVERY, Instant::now())
+}
+
 /// Drives a connection until it ends. Whoever has a stream on it hears of its errors.
 async fn drive(
-    mut connection: h2::client::Connection<UpstreamIo, Bytes>,
+    mut connection: h2::client::Connection<Metered<UpstreamIo>, Bytes>,
     mut sender: SendRequest<Bytes>,
     shared: Rc<Shared>,
     (probe, sweeper): (Probe, Sweeper),
