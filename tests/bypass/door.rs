@@ -1,0 +1,188 @@
+//! What stands between client and upstream: keygate, or something that only pretends, for the tests of the runner.
+
+use super::corpus::Setting;
+use super::recorder::Recorder;
+use crate::support::{Folder, Gateway};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// What is under test, as the runner sees it.
+pub trait Door {
+    fn address(&self) -> SocketAddr;
+    /// How often all logged requests were sent up, and the text of the log: what came since the last call.
+    fn new_log(&mut self) -> (u64, String);
+    /// What else tells of it: metrics, status.
+    fn pages(&self) -> Vec<String>;
+    /// How many descriptors it has open, where that can be known.
+    fn descriptors(&self) -> Option<usize>;
+}
+
+/// The key that may reach the upstream inside of a body, a query or a cookie, which are the client's own and go on as they
+/// came; no log and no page may show it.
+pub const DECOY: &str = "decoy";
+
+pub struct Keygate {
+    gateway: Gateway,
+    read: usize,
+    _folder: Folder,
+}
+
+impl Keygate {
+    /// A gateway before this upstream, and the names of its keys.
+    pub fn start(recorder: &Recorder, setting: Setting) -> (Self, Vec<(&'static str, String)>) {
+        let underscores = match setting {
+            Setting::Plain => "refuse",
+            Setting::Drop => "drop",
+        };
+        let folder = Folder::with_main(
+            &format!(
+                r#"
+include = ["routes.toml"]
+[server]
+listen = ["127.0.0.1:0"]
+workers = 1
+dumpable = true
+underscores = "{underscores}"
+[admin]
+listen = "127.0.0.1:0"
+[log]
+format = "json"
+level = "trace"
+[keys]
+store = "sqlite:data/keygate.db"
+secret = "secret/master"
+[limits]
+failed_auth = {{ rate = "1000000/s", burst = 1000000000 }}
+body_bytes = "200KB"
+[timeouts]
+head = "2s"
+body = "2s"
+[upstreams.chat]
+servers = ["http://{}"]
+host = "client"
+"#,
+                recorder.address
+            ),
+            include_str!("policy.toml"),
+        );
+        let keys = [
+            ("full", "fullAccess"),
+            ("auth", "authOnly"),
+            ("second", "fullAccess"),
+            (DECOY, "fullAccess"),
+            ("deleted", "fullAccess"),
+            ("disabled", "fullAccess"),
+        ];
+        let mut names: Vec<(&'static str, String)> = keys
+            .into_iter()
+            .map(|(name, scope)| (name, folder.new_key(name, scope)))
+            .collect();
+        let text = |wanted: &str| {
+            let mut all = names.iter().filter(|(name, _)| *name == wanted);
+            all.next().expect("it was made").1.clone()
+        };
+        for change in [
+            vec!["keys", "delete", &text("deleted")],
+            vec!["keys", "update", &text("disabled"), "--disable"],
+        ] {
+            let done = folder.keygate(&change);
+            assert!(done.status.success(), "{}", done.stderr);
+        }
+        names.push(("unknown", "0123456789abcdef0123456789abcdef01234567".to_owned()));
+        let gateway = folder.start();
+        let door = Keygate {
+            gateway,
+            read: 0,
+            _folder: folder,
+        };
+        (door, names)
+    }
+}
+
+impl Door for Keygate {
+    fn address(&self) -> SocketAddr {
+        self.gateway.address
+    }
+
+    fn new_log(&mut self) -> (u64, String) {
+        let log = self.gateway.log();
+        let new = log[self.read..].to_owned();
+        self.read = log.len();
+        let lines = new.lines().filter(|l| l.contains("keygate::access"));
+        let attempts = lines.filter_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).ok()?;
+            line["attempts"].as_u64()
+        });
+        (attempts.sum(), new)
+    }
+
+    fn pages(&self) -> Vec<String> {
+        let pages = ["/metrics", "/status", "/healthz", "/readyz"];
+        pages.map(|page| self.gateway.admin(page).text()).to_vec()
+    }
+
+    fn descriptors(&self) -> Option<usize> {
+        self.gateway.descriptors()
+    }
+}
+
+/// No gateway at all: it carries bytes. What a runner must complain of in each of its invariants.
+pub struct Relay {
+    address: SocketAddr,
+    descriptors: AtomicUsize,
+}
+
+impl Relay {
+    pub fn start(upstream: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(upstream) else {
+                    return;
+                };
+                carry(&client, &server);
+                carry(&server, &client);
+            }
+        });
+        Relay {
+            address,
+            descriptors: AtomicUsize::new(10),
+        }
+    }
+}
+
+fn carry(from: &TcpStream, to: &TcpStream) {
+    let mut from = from.try_clone().expect("a socket");
+    let mut to = to.try_clone().expect("a socket");
+    thread::spawn(move || {
+        let mut piece = [0; 16 * 1024];
+        while let Ok(n @ 1..) = from.read(&mut piece) {
+            if to.write_all(&piece[..n]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Write);
+    });
+}
+
+impl Door for Relay {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn new_log(&mut self) -> (u64, String) {
+        (0, String::new())
+    }
+
+    fn pages(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// One more each time: it loses them.
+    fn descriptors(&self) -> Option<usize> {
+        Some(self.descriptors.fetch_add(1, Ordering::Relaxed))
+    }
+}

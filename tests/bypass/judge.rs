@@ -1,0 +1,334 @@
+//! The six invariants, held against one case after another.
+
+use super::client::{Outcome, Played, connect, play};
+use super::corpus::{Case, Expected, Run, Then, Wire};
+use super::door::{DECOY, Door};
+use super::notation::{Names, show};
+use super::recorder::{Mark, Recorder, Seen, Since};
+use std::fmt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What does not hold.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Invariant {
+    /// (i) Requests seen upstream are attempts that were logged.
+    Logged,
+    /// (ii) No connection is opened for what is refused.
+    Unopened,
+    /// (iii) No key in what leaves.
+    Secret,
+    /// (iv) What reaches the upstream is canonical, and what the case says.
+    Canonical,
+    /// (v) The next request gets its own answer.
+    Next,
+    /// (vi) The process lives, and its descriptors come back.
+    Lives,
+    /// The case's own answers.
+    Answer,
+}
+
+/// A case that failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub invariant: Invariant,
+    pub case: String,
+    text: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}\n{}", self.invariant, self.case, self.text)
+    }
+}
+
+/// How long to wait for what is late, such as a line of the log.
+const LATE: Duration = Duration::from_secs(10);
+
+/// Runs cases one after another, and gives all that did not hold.
+pub struct Judge<'a> {
+    door: &'a mut dyn Door,
+    recorder: &'a Recorder,
+    names: &'a Names,
+    count: usize,
+    failures: Vec<Failure>,
+    /// How many runs got a request to the upstream that must not have.
+    pub through: Vec<String>,
+}
+
+impl<'a> Judge<'a> {
+    pub fn new(door: &'a mut dyn Door, recorder: &'a Recorder, names: &'a Names) -> Self {
+        Judge {
+            door,
+            recorder,
+            names,
+            count: 0,
+            failures: Vec::new(),
+            through: Vec::new(),
+        }
+    }
+
+    /// Runs all cases of a class and judges what is left of it.
+    pub fn run(mut self, cases: &[Case]) -> (Vec<Failure>, Vec<String>) {
+        let mark = self.recorder.mark();
+        self.fresh("/open/last-warm");
+        self.logged(mark);
+        let before = self.door.descriptors();
+        for case in cases {
+            for run in &case.runs {
+                self.count += 1;
+                self.case(case, run);
+            }
+        }
+        let all = format!("after {} runs", self.count);
+        let pages = self.door.pages().join("\n");
+        for (name, key) in self.names {
+            if pages.contains(key.as_str()) {
+                self.fail(Invariant::Secret, &all, format!("the key {name} stands in a page of the admin listener"));
+            }
+        }
+        if let Some(before) = before {
+            let deadline = Instant::now() + LATE;
+            let mut now = before + 1;
+            while now > before && Instant::now() < deadline {
+                now = self.door.descriptors().unwrap_or(before);
+                thread::yield_now();
+            }
+            if now > before {
+                self.fail(Invariant::Lives, &all, format!("descriptors: {before} at first, {now} now"));
+            }
+        }
+        (self.failures, self.through)
+    }
+
+    fn fail(&mut self, invariant: Invariant, case: &str, text: String) {
+        self.failures.push(Failure {
+            invariant,
+            case: case.to_owned(),
+            text,
+        });
+    }
+
+    /// A request on a connection of its own, after which the upstream's connection ends. What is wrong with its answer.
+    fn fresh(&mut self, target: &str) -> Option<String> {
+        let mut talk = match connect(self.door.address(), Wire::Http1) {
+            Ok(talk) => talk,
+            Err(error) => return Some(format!("no connection: {error}")),
+        };
+        talk.ask(target);
+        match talk.outcome(false) {
+            Outcome::Answer { status: 200, body } if body == format!("GET {target}").as_bytes() => None,
+            other => Some(told(&other)),
+        }
+    }
+
+    fn case(&mut self, case: &Case, run: &Run) {
+        let name = format!("{} ({:?})", case.name, run.wire);
+        let _ = self.door.new_log();
+        let mark = self.recorder.mark();
+        let played = play(self.door.address(), run, case.to_head, self.recorder, mark);
+        let mut played = match played {
+            Ok(played) => played,
+            Err(error) => return self.fail(Invariant::Lives, &name, format!("no connection: {error}")),
+        };
+        let mut wrong: Vec<(Invariant, String)> = Vec::new();
+        if let Some(problem) = &played.problem {
+            wrong.push((Invariant::Answer, problem.clone()));
+        }
+        answers(&run.expected, &played, &mut wrong);
+        if run.expected.upstream.is_empty() {
+            let since = self.recorder.since(mark);
+            if since.connections > 0 || !since.raw.is_empty() {
+                self.through.push(name.clone());
+                let text = format!("{} connections upstream, and on them {}", since.connections, show(&since.raw));
+                wrong.push((Invariant::Unopened, text));
+            }
+        }
+        let n = self.count;
+        let same = format!("/open/same-{n}");
+        if played.can_ask && !matches!(played.outcomes.last(), Some(Outcome::Answer { status: 101, .. })) {
+            played.talk.ask(&same);
+            next(&run.expected, &same, &played.talk.outcome(false), &mut wrong);
+        }
+        let interim: Vec<u16> = played.talk.interim().to_vec();
+        if !run.expected.may_continue && interim.contains(&100) {
+            wrong.push((Invariant::Answer, "100 Continue, which nobody is to be told".to_owned()));
+        }
+        let received = played.talk.received().to_vec();
+        drop(played.talk);
+        let last = format!("/open/last-{n}");
+        if let Some(text) = self.fresh(&last) {
+            let lives = if text.starts_with("no connection") { Invariant::Lives } else { Invariant::Next };
+            wrong.push((lives, format!("a request on another connection: {text}")));
+        }
+        let (since, attempts, log) = self.settled(run, mark, &[&same, &last]);
+        let seen = since.seen.len() as u64;
+        let cut = run.expected.upstream.iter().any(|r| !r.whole);
+        if seen > attempts || (seen < attempts && !cut) {
+            wrong.push((Invariant::Logged, format!("{seen} requests upstream, {attempts} attempts logged")));
+        }
+        let own: Vec<Seen> = since.seen.iter().filter(|s| !s.line.ends_with(&same) && !s.line.ends_with(&last)).cloned().collect();
+        upstream(&run.expected, &own, &since, &mut wrong);
+        for (name, key) in self.names {
+            let places = [("the upstream", &since.raw[..]), ("the log", log.as_bytes()), ("the client", &received)];
+            for (place, bytes) in places {
+                // The upstream of the corpus tells its clients what it was sent.
+                let may = *name == DECOY && place != "the log";
+                if !may && finds(bytes, key.as_bytes()) {
+                    wrong.push((Invariant::Secret, format!("{place} was shown the key {name}")));
+                }
+            }
+        }
+        if log.contains("panicked") {
+            wrong.push((Invariant::Lives, "a panic in the log".to_owned()));
+        }
+        if wrong.is_empty() {
+            return;
+        }
+        let seen: Vec<String> = since.seen.iter().map(|s| format!("{}{}", s.line, if s.whole { "" } else { " cut" })).collect();
+        let outcomes: Vec<String> = played.outcomes.iter().map(told).collect();
+        let context = format!(
+            "  sent      {}\n  expected  {:?}, upstream {:?}, then {:?}\n  answered  {outcomes:?}\n  upstream  {seen:?}",
+            sent(run, &played.sent), run.expected.status, run.expected.upstream, run.expected.then,
+        );
+        for (invariant, text) in wrong {
+            self.fail(invariant, &name, format!("  {text}\n{context}"));
+        }
+    }
+
+    /// Waits until the upstream and the log have had what is to come.
+    fn settled(&mut self, run: &Run, mark: Mark, own: &[&str]) -> (Since, u64, String) {
+        let wanted = run.expected.upstream.iter().filter(|r| r.whole).count();
+        let arrived = |seen: &[Seen]| {
+            let whole = seen.iter().filter(|s| s.whole && !own.iter().any(|o| s.line.ends_with(o)));
+            whole.count() >= wanted
+        };
+        self.recorder.wait(mark, LATE, arrived);
+        self.logged(mark)
+    }
+
+    /// Waits until as much was logged as the upstream has seen.
+    fn logged(&mut self, mark: Mark) -> (Since, u64, String) {
+        let deadline = Instant::now() + LATE;
+        let (mut attempts, mut log) = (0, String::new());
+        loop {
+            let (more, text) = self.door.new_log();
+            attempts += more;
+            log.push_str(&text);
+            let since = self.recorder.since(mark);
+            if attempts >= since.seen.len() as u64 || Instant::now() > deadline {
+                return (since, attempts, log);
+            }
+            thread::yield_now();
+        }
+    }
+}
+
+fn sent(run: &Run, bytes: &[u8]) -> String {
+    match run.wire {
+        Wire::Http1 => show(bytes),
+        Wire::Http2 => String::from_utf8_lossy(bytes).trim_end().replace('\n', "\n            "),
+    }
+}
+
+fn told(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Answer { status, body } => format!("{status} {}", show(body)),
+        Outcome::Reset(code) => format!("reset {code}"),
+        Outcome::Closed => "closed".to_owned(),
+        Outcome::Nonsense(text) => format!("nonsense: {text:.300}"),
+    }
+}
+
+fn fits(outcome: &Outcome, expected: &[String]) -> bool {
+    expected.iter().any(|one| match (one.as_str(), outcome) {
+        ("refused", Outcome::Answer { status: 400..=499, .. } | Outcome::Reset(_) | Outcome::Closed)
+        | ("reset", Outcome::Reset(_))
+        | ("closed", Outcome::Closed) => true,
+        (number, Outcome::Answer { status, .. }) => *number == status.to_string(),
+        _ => false,
+    })
+}
+
+/// The statuses, and that each answer of the upstream is the one to its request.
+fn answers(expected: &Expected, played: &Played, wrong: &mut Vec<(Invariant, String)>) {
+    let same = expected.status.len() == played.outcomes.len();
+    if !same || !played.outcomes.iter().zip(&expected.status).all(|(o, e)| fits(o, e)) {
+        let outcomes: Vec<String> = played.outcomes.iter().map(told).collect();
+        wrong.push((Invariant::Answer, format!("answered {outcomes:?} instead of {:?}", expected.status)));
+    }
+    let bodies = played.outcomes.iter().filter_map(|o| match o {
+        Outcome::Answer { status: 200, body } if !body.is_empty() => Some(String::from_utf8_lossy(body).into_owned()),
+        _ => None,
+    });
+    for (body, request) in bodies.zip(expected.upstream.iter().filter(|r| r.whole)) {
+        if body != request.line {
+            wrong.push((Invariant::Next, format!("{:?} was answered with {body:?}", request.line)));
+        }
+    }
+}
+
+/// What became of the next request on the client's connection.
+fn next(expected: &Expected, target: &str, outcome: &Outcome, wrong: &mut Vec<(Invariant, String)>) {
+    let own = format!("GET {target}");
+    let fine = match (expected.then, outcome) {
+        (Then::Open | Then::Either, Outcome::Answer { status: 200, body }) => body == own.as_bytes(),
+        (Then::Closed | Then::Either, Outcome::Closed | Outcome::Reset(_)) => true,
+        _ => false,
+    };
+    if !fine {
+        let text = format!("the next request on this connection: {}, then {:?}", told(outcome), expected.then);
+        wrong.push((Invariant::Next, text));
+    }
+}
+
+fn upstream(expected: &Expected, own: &[Seen], since: &Since, wrong: &mut Vec<(Invariant, String)>) {
+    let mut fault = |text: String| wrong.push((Invariant::Canonical, text));
+    since.faults.iter().for_each(|text| fault(text.clone()));
+    let whole = |whole: bool| expected.upstream.iter().filter(move |r| r.whole == whole).map(|r| &r.line);
+    let mut wanted: Vec<&String> = whole(true).collect();
+    for seen in own {
+        match wanted.iter().position(|line| **line == seen.line) {
+            Some(at) if seen.whole => {
+                wanted.remove(at);
+            }
+            _ if !seen.whole && whole(false).any(|line| *line == seen.line) => {}
+            _ => fault(format!("the upstream saw {:?}, {}", seen.line, if seen.whole { "whole" } else { "cut" })),
+        }
+    }
+    if !wanted.is_empty() {
+        fault(format!("the upstream never saw {wanted:?}"));
+    }
+    if since.tunnels != expected.tunnelled {
+        fault(format!("through an upgraded connection came {}", show(&since.tunnels)));
+    }
+    let Some(first) = own.first() else { return };
+    for (name, value) in &expected.sees {
+        let values: Vec<&String> = first.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| v).collect();
+        if values != [value] {
+            fault(format!("{name} is {values:?} instead of {value:?}"));
+        }
+    }
+    for seen in own {
+        for name in &expected.lacks {
+            if seen.headers.iter().any(|(n, _)| n == name) {
+                fault(format!("{name} went up"));
+            }
+        }
+    }
+    if let Some(body) = &expected.says
+        && first.body != *body
+    {
+        fault(format!("the body is {} instead of {}", show(&first.body), show(body)));
+    }
+    let host = first.headers.iter().find(|(n, _)| n == "host").map(|(_, v)| v);
+    if let Some(named) = &expected.named
+        && host != Some(named)
+    {
+        fault(format!("Host is {host:?} instead of {named:?}"));
+    }
+}
+
+fn finds(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|w| w.eq_ignore_ascii_case(wanted))
+}
