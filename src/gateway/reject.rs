@@ -354,6 +354,11 @@ impl Reject {
             Reject::Management(ManagementError::StoreUnavailable(_)) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
+            // Where its body ends has no single reading either: what follows on the connection is nobody's request
+            // (RFC 9112, section 6.3).
+            Reject::Admit(AdmitError::Framing) => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             Reject::Preflight(_)
             | Reject::Admit(_)
             | Reject::Refused(
