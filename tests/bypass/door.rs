@@ -11,12 +11,20 @@ use std::thread;
 /// What is under test, as the runner sees it.
 pub trait Door {
     fn address(&self) -> SocketAddr;
-    /// How often all logged requests were sent up, and the text of the log: what came since the last call.
-    fn new_log(&mut self) -> (u64, String);
+    /// The log that came since the last call: of each request, and as text.
+    fn new_log(&mut self) -> (Vec<Line>, String);
     /// What else tells of it: metrics, status.
     fn pages(&self) -> Vec<String>;
     /// How many descriptors it has open, where that can be known.
     fn descriptors(&self) -> Option<usize>;
+}
+
+/// A line of the access log.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub id: String,
+    pub attempts: u64,
+    pub status: u64,
 }
 
 /// The key that may reach the upstream inside of a body, a query or a cookie, which are the client's own and go on as they
@@ -106,16 +114,20 @@ impl Door for Keygate {
         self.gateway.address
     }
 
-    fn new_log(&mut self) -> (u64, String) {
+    fn new_log(&mut self) -> (Vec<Line>, String) {
         let log = self.gateway.log();
         let new = log[self.read..].to_owned();
         self.read = log.len();
         let lines = new.lines().filter(|l| l.contains("keygate::access"));
-        let attempts = lines.filter_map(|line| {
+        let lines = lines.filter_map(|line| {
             let line: serde_json::Value = serde_json::from_str(line).ok()?;
-            line["attempts"].as_u64()
+            Some(Line {
+                id: line["id"].as_str()?.to_owned(),
+                attempts: line["attempts"].as_u64()?,
+                status: line["status"].as_u64()?,
+            })
         });
-        (attempts.sum(), new)
+        (lines.collect(), new)
     }
 
     fn pages(&self) -> Vec<String> {
@@ -173,8 +185,8 @@ impl Door for Relay {
         self.address
     }
 
-    fn new_log(&mut self) -> (u64, String) {
-        (0, String::new())
+    fn new_log(&mut self) -> (Vec<Line>, String) {
+        (Vec::new(), String::new())
     }
 
     fn pages(&self) -> Vec<String> {

@@ -2,9 +2,10 @@
 
 use super::client::{Outcome, Played, connect, play};
 use super::corpus::{Case, Expected, Run, Then, Wire};
-use super::door::{DECOY, Door};
+use super::door::{DECOY, Door, Line};
 use super::notation::{Names, show};
 use super::recorder::{Mark, Recorder, Seen, Since};
+use std::collections::HashMap;
 use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,6 +52,10 @@ pub struct Judge<'a> {
     recorder: &'a Recorder,
     names: &'a Names,
     count: usize,
+    /// Lines of the log by request.
+    lines: HashMap<String, Line>,
+    /// How often each request was seen upstream.
+    seen: HashMap<String, u64>,
     failures: Vec<Failure>,
     /// How many runs got a request to the upstream that must not have.
     pub through: Vec<String>,
@@ -63,6 +68,8 @@ impl<'a> Judge<'a> {
             recorder,
             names,
             count: 0,
+            lines: HashMap::new(),
+            seen: HashMap::new(),
             failures: Vec::new(),
             through: Vec::new(),
         }
@@ -72,7 +79,8 @@ impl<'a> Judge<'a> {
     pub fn run(mut self, cases: &[Case]) -> (Vec<Failure>, Vec<String>) {
         let mark = self.recorder.mark();
         self.fresh("/open/last-warm");
-        self.logged(mark);
+        let (since, _) = self.logged(mark);
+        self.seen.extend(since.seen.iter().map(|seen| (id(seen).to_owned(), 1)));
         let before = self.door.descriptors();
         for case in cases {
             for run in &case.runs {
@@ -85,6 +93,13 @@ impl<'a> Judge<'a> {
         for (name, key) in self.names {
             if pages.contains(key.as_str()) {
                 self.fail(Invariant::Secret, &all, format!("the key {name} stands in a page of the admin listener"));
+            }
+        }
+        // What was sent up and never seen there was at least not served.
+        let lost: Vec<Line> = self.lines.values().cloned().collect();
+        for line in lost {
+            if line.attempts > 0 && line.status < 400 && line.status != 0 && !self.seen.contains_key(&line.id) {
+                self.fail(Invariant::Logged, &all, format!("served, and not seen upstream: {line:?}"));
             }
         }
         if let Some(before) = before {
@@ -124,7 +139,6 @@ impl<'a> Judge<'a> {
 
     fn case(&mut self, case: &Case, run: &Run) {
         let name = format!("{} ({:?})", case.name, run.wire);
-        let _ = self.door.new_log();
         let mark = self.recorder.mark();
         let played = play(self.door.address(), run, case.to_head, self.recorder, mark);
         let mut played = match played {
@@ -161,11 +175,16 @@ impl<'a> Judge<'a> {
             let lives = if text.starts_with("no connection") { Invariant::Lives } else { Invariant::Next };
             wrong.push((lives, format!("a request on another connection: {text}")));
         }
-        let (since, attempts, log) = self.settled(run, mark, &[&same, &last]);
-        let seen = since.seen.len() as u64;
-        let cut = run.expected.upstream.iter().any(|r| !r.whole);
-        if seen > attempts || (seen < attempts && !cut) {
-            wrong.push((Invariant::Logged, format!("{seen} requests upstream, {attempts} attempts logged")));
+        let (since, log) = self.settled(run, mark, &[&same, &last]);
+        for seen in &since.seen {
+            *self.seen.entry(id(seen).to_owned()).or_default() += 1;
+        }
+        for seen in &since.seen {
+            let (times, logged) = (self.seen[id(seen)], self.lines.get(id(seen)));
+            let attempts = logged.map_or(0, |line| line.attempts);
+            if times != attempts {
+                wrong.push((Invariant::Logged, format!("{:?}: seen {times} times, {attempts} attempts logged", seen.line)));
+            }
         }
         let own: Vec<Seen> = since.seen.iter().filter(|s| !s.line.ends_with(&same) && !s.line.ends_with(&last)).cloned().collect();
         upstream(&run.expected, &own, &since, &mut wrong);
@@ -197,7 +216,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Waits until the upstream and the log have had what is to come.
-    fn settled(&mut self, run: &Run, mark: Mark, own: &[&str]) -> (Since, u64, String) {
+    fn settled(&mut self, run: &Run, mark: Mark, own: &[&str]) -> (Since, String) {
         let wanted = run.expected.upstream.iter().filter(|r| r.whole).count();
         let arrived = |seen: &[Seen]| {
             let whole = seen.iter().filter(|s| s.whole && !own.iter().any(|o| s.line.ends_with(o)));
@@ -208,20 +227,27 @@ impl<'a> Judge<'a> {
     }
 
     /// Waits until as much was logged as the upstream has seen.
-    fn logged(&mut self, mark: Mark) -> (Since, u64, String) {
+    fn logged(&mut self, mark: Mark) -> (Since, String) {
         let deadline = Instant::now() + LATE;
-        let (mut attempts, mut log) = (0, String::new());
+        let mut log = String::new();
         loop {
-            let (more, text) = self.door.new_log();
-            attempts += more;
+            let (lines, text) = self.door.new_log();
+            self.lines.extend(lines.into_iter().map(|line| (line.id.clone(), line)));
             log.push_str(&text);
             let since = self.recorder.since(mark);
-            if attempts >= since.seen.len() as u64 || Instant::now() > deadline {
-                return (since, attempts, log);
+            let all = since.seen.iter().all(|seen| self.lines.contains_key(id(seen)));
+            if all || Instant::now() > deadline {
+                return (since, log);
             }
             thread::yield_now();
         }
     }
+}
+
+/// The id that the gateway gave a request.
+fn id(seen: &Seen) -> &str {
+    let mut all = seen.headers.iter().filter(|(name, _)| name == "x-request-id");
+    all.next().map_or("", |(_, value)| value)
 }
 
 fn sent(run: &Run, bytes: &[u8]) -> String {

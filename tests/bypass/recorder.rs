@@ -155,10 +155,10 @@ impl Recorder {
         }
     }
 
-    /// Answers what is held.
+    /// Answers one more of those that are held, or will be.
     pub fn release(&self) {
         let mut book = self.shared.book.lock().unwrap();
-        book.released = book.held;
+        book.released += 1;
         self.shared.more.notify_all();
     }
 }
