@@ -4,6 +4,8 @@
 //! `judge.rs` what must hold for each. A gateway serves all cases of a class in turn, before an upstream that keeps every
 //! byte. All failures of a class are told, not only the first.
 
+#[path = "bypass/checks.rs"]
+mod checks;
 #[path = "bypass/client.rs"]
 mod client;
 #[path = "bypass/corpus.rs"]
@@ -29,24 +31,28 @@ use door::Keygate;
 use judge::{Failure, Judge};
 use recorder::Recorder;
 
-/// All cases of a class, before a gateway for each setting that they want. `KEYGATE_BYPASS_CASE` picks those whose name
-/// has this text.
+/// All cases of a class. `KEYGATE_BYPASS_CASE` picks those whose name, or whose rule, has this text.
 fn judge(class: &str) -> Vec<Failure> {
-    let text = corpus::text(class);
     let wanted = std::env::var("KEYGATE_BYPASS_CASE").unwrap_or_default();
+    judge_cases(&corpus::text(class), &wanted)
+}
+
+/// These cases, as far as they are wanted, before a gateway for each setting that they ask for.
+fn judge_cases(text: &str, wanted: &str) -> Vec<Failure> {
+    let probe = corpus::read(text, &placeholders()).unwrap_or_else(|e| panic!("{e}"));
     let mut failures = Vec::new();
     for setting in [Setting::Plain, Setting::Drop] {
-        let recorder = Recorder::start();
-        let probe = corpus::read(&text, &placeholders()).unwrap_or_else(|e| panic!("{class}: {e}"));
-        if !probe.iter().any(|case| case.setting == setting) {
+        let is_wanted = |case: &Case| {
+            let text = case.name.contains(wanted) || case.rule.contains(wanted);
+            case.setting == setting && text
+        };
+        if !probe.iter().any(is_wanted) {
             continue;
         }
+        let recorder = Recorder::start();
         let (mut gateway, names) = Keygate::start(&recorder, setting);
-        let cases = corpus::read(&text, &names).expect("it was read before");
-        let cases: Vec<Case> = cases
-            .into_iter()
-            .filter(|case| case.setting == setting && case.name.contains(&wanted))
-            .collect();
+        let cases = corpus::read(text, &names).expect("it was read before");
+        let cases: Vec<Case> = cases.into_iter().filter(is_wanted).collect();
         failures.extend(Judge::new(&mut gateway, &recorder, &names).run(&cases).0);
     }
     failures
@@ -54,15 +60,22 @@ fn judge(class: &str) -> Vec<Failure> {
 
 /// Names without keys, to read the corpus where no gateway runs.
 fn placeholders() -> Vec<(&'static str, String)> {
-    ["full", "auth", "second", "decoy", "deleted", "disabled", "unknown"]
-        .map(|name| (name, format!("0123456789abcdef0123456789-{name}")))
-        .to_vec()
+    [
+        "full", "auth", "second", "decoy", "deleted", "disabled", "unknown",
+    ]
+    .map(|name| (name, format!("0123456789abcdef0123456789-{name}")))
+    .to_vec()
 }
 
 fn gets_nothing_through(class: &str) {
     let failures = judge(class);
     let all: Vec<String> = failures.iter().map(ToString::to_string).collect();
-    assert!(all.is_empty(), "{} failures\n\n{}", all.len(), all.join("\n\n"));
+    assert!(
+        all.is_empty(),
+        "{} failures\n\n{}",
+        all.len(),
+        all.join("\n\n")
+    );
 }
 
 #[test]

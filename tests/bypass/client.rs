@@ -17,7 +17,10 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// What became of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    Answer { status: u16, body: Vec<u8> },
+    Answer {
+        status: u16,
+        body: Vec<u8>,
+    },
     Reset(u32),
     Closed,
     /// What came is no answer, or did not come.
@@ -64,7 +67,13 @@ pub fn connect(address: SocketAddr, wire: Wire) -> std::io::Result<Box<dyn Talk>
 }
 
 /// Plays the steps, then reads as many outcomes as are expected.
-pub fn play(address: SocketAddr, run: &Run, to_head: bool, recorder: &Recorder, mark: Mark) -> std::io::Result<Played> {
+pub fn play(
+    address: SocketAddr,
+    run: &Run,
+    to_head: bool,
+    recorder: &Recorder,
+    mark: Mark,
+) -> std::io::Result<Played> {
     let mut player = Player {
         played: Played {
             sent: Vec::new(),
@@ -130,13 +139,19 @@ impl Player<'_> {
             }
             Step::WaitContinue => played.problem = played.talk.wait_for_continue().err(),
             Step::WaitUpstream(count) => {
-                if !self.recorder.wait(self.mark, PATIENCE, |seen| seen.len() >= *count) {
+                if !self
+                    .recorder
+                    .wait(self.mark, PATIENCE, |seen| seen.len() >= *count)
+                {
                     played.problem = Some(format!("the upstream did not see {count} heads"));
                 }
             }
             Step::Tunnel(expected) => match played.talk.tunnel(expected.len()) {
                 Ok(came) if came == *expected => {}
-                Ok(came) => played.problem = Some(format!("through the tunnel came {}", came.escape_ascii())),
+                Ok(came) => {
+                    played.problem =
+                        Some(format!("through the tunnel came {}", came.escape_ascii()))
+                }
                 Err(error) => played.problem = Some(error),
             },
             Step::Release => self.recorder.release(),
@@ -169,7 +184,10 @@ impl Player<'_> {
         let Ok(own) = self.played.talk.stream().local_addr() else {
             return;
         };
-        let (ours, theirs) = (format!(":{:04X}", own.port()), format!(":{:04X}", self.address.port()));
+        let (ours, theirs) = (
+            format!(":{:04X}", own.port()),
+            format!(":{:04X}", self.address.port()),
+        );
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
@@ -179,7 +197,9 @@ impl Player<'_> {
                     return false;
                 };
                 let queues = words.nth(1).unwrap_or_default();
-                local.ends_with(&theirs) && remote.ends_with(&ours) && !queues.ends_with(":00000000")
+                local.ends_with(&theirs)
+                    && remote.ends_with(&ours)
+                    && !queues.ends_with(":00000000")
             });
             if !unread {
                 return;

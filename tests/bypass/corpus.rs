@@ -149,8 +149,29 @@ impl<'a> Fields<'a> {
 }
 
 const FIELDS: &[&str] = &[
-    "name", "source", "rule", "protocols", "method", "target", "host", "headers", "body", "raw", "steps", "status",
-    "upstream", "sees", "lacks", "says", "named", "then", "continue", "to_head", "tunnelled", "gateway", "http2",
+    "name",
+    "source",
+    "rule",
+    "protocols",
+    "method",
+    "target",
+    "host",
+    "headers",
+    "body",
+    "raw",
+    "steps",
+    "status",
+    "upstream",
+    "sees",
+    "lacks",
+    "says",
+    "named",
+    "then",
+    "continue",
+    "to_head",
+    "tunnelled",
+    "gateway",
+    "http2",
 ];
 
 /// The cases of a file.
@@ -158,7 +179,9 @@ const FIELDS: &[&str] = &[
 /// # Errors
 /// The first case that cannot be read, and why.
 pub fn read(text: &str, names: &Names) -> Result<Vec<Case>, String> {
-    let file = DeTable::parse(text).map_err(|e| e.to_string())?.into_inner();
+    let file = DeTable::parse(text)
+        .map_err(|e| e.to_string())?
+        .into_inner();
     let empty = DeTable::new();
     let defaults = match file.get("defaults").map(|v| v.get_ref()) {
         Some(DeValue::Table(table)) => table,
@@ -174,7 +197,9 @@ pub fn read(text: &str, names: &Names) -> Result<Vec<Case>, String> {
         };
         let fields = Fields(&[table, defaults]);
         let name = fields.text("name")?.ok_or("a case without a name")?;
-        let unknown = table.keys().find(|key| !FIELDS.contains(&key.get_ref().as_ref()));
+        let unknown = table
+            .keys()
+            .find(|key| !FIELDS.contains(&key.get_ref().as_ref()));
         if let Some(unknown) = unknown {
             return Err(format!("{name}: no such field: {}", unknown.get_ref()));
         }
@@ -191,10 +216,13 @@ fn case<'a>(
 ) -> Result<Case, String> {
     let plain = [table, defaults];
     let fields = Fields(&plain);
-    let need = |name: &str| Ok::<_, String>(fields.text(name)?.ok_or(format!("no {name}"))?.to_owned());
+    let need =
+        |name: &str| Ok::<_, String>(fields.text(name)?.ok_or(format!("no {name}"))?.to_owned());
     let protocols = match (fields.find("raw"), fields.text("steps")?) {
         (Some(_), _) => vec!["http1".to_owned()],
-        _ => fields.list("protocols")?.unwrap_or(vec!["http1".to_owned()]),
+        _ => fields
+            .list("protocols")?
+            .unwrap_or(vec!["http1".to_owned()]),
     };
     let mut runs = Vec::new();
     for protocol in protocols {
@@ -262,9 +290,14 @@ fn steps(fields: &Fields<'_>, wire: Wire, names: &Names) -> Result<Vec<Step>, St
         Wire::Http2 => {
             let mut all = script::pseudo(method, target, host, names)?;
             for header in headers {
-                let (name, value) = header.split_once(": ").unwrap_or((header.trim_end_matches(':'), ""));
+                let (name, value) = header
+                    .split_once(": ")
+                    .unwrap_or((header.trim_end_matches(':'), ""));
                 // In HTTP/2 names have no upper case (RFC 9113, section 8.2.1).
-                all.push((bytes(name, names)?.to_ascii_lowercase(), bytes(value, names)?));
+                all.push((
+                    bytes(name, names)?.to_ascii_lowercase(),
+                    bytes(value, names)?,
+                ));
             }
             let mut steps = vec![Step::Fields {
                 kind: script::FieldsKind::Headers,
@@ -274,7 +307,11 @@ fn steps(fields: &Fields<'_>, wire: Wire, names: &Names) -> Result<Vec<Step>, St
                 fields: all,
             }];
             if let Some(data) = body {
-                steps.push(Step::Data { stream: 1, end: true, data });
+                steps.push(Step::Data {
+                    stream: 1,
+                    end: true,
+                    data,
+                });
             }
             Ok(steps)
         }
@@ -284,7 +321,9 @@ fn steps(fields: &Fields<'_>, wire: Wire, names: &Names) -> Result<Vec<Step>, St
 fn expected(fields: &Fields<'_>, names: &Names) -> Result<Expected, String> {
     let texts = |name| Ok::<_, String>(fields.list(name)?.unwrap_or_default());
     let status = fields.list("status")?.ok_or("no status")?;
-    let status = status.iter().map(|one| one.split(" or ").map(str::to_owned).collect());
+    let status = status
+        .iter()
+        .map(|one| one.split(" or ").map(str::to_owned).collect());
     let upstream = fields.list("upstream")?.ok_or("no upstream")?;
     let upstream = if upstream == ["nothing"] {
         Vec::new()
@@ -306,8 +345,14 @@ fn expected(fields: &Fields<'_>, names: &Names) -> Result<Expected, String> {
     Ok(Expected {
         status: status.collect(),
         upstream,
-        sees: texts("sees")?.into_iter().map(pair).collect::<Result<_, _>>()?,
-        lacks: texts("lacks")?.iter().map(|n| n.to_ascii_lowercase()).collect(),
+        sees: texts("sees")?
+            .into_iter()
+            .map(pair)
+            .collect::<Result<_, _>>()?,
+        lacks: texts("lacks")?
+            .iter()
+            .map(|n| n.to_ascii_lowercase())
+            .collect(),
         says: fields.text("says")?.map(|t| bytes(t, names)).transpose()?,
         named: fields.text("named")?.map(str::to_owned),
         then: match fields.text("then")? {

@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 /// What is under test, as the runner sees it.
 pub trait Door {
@@ -15,6 +16,8 @@ pub trait Door {
     fn new_log(&mut self) -> (Vec<Line>, String);
     /// What else tells of it: metrics, status.
     fn pages(&self) -> Vec<String>;
+    /// How long its log may lag behind.
+    fn late(&self) -> Duration;
     /// How many descriptors it has open, where that can be known.
     fn descriptors(&self) -> Option<usize>;
 }
@@ -98,7 +101,10 @@ host = "client"
             let done = folder.keygate(&change);
             assert!(done.status.success(), "{}", done.stderr);
         }
-        names.push(("unknown", "0123456789abcdef0123456789abcdef01234567".to_owned()));
+        names.push((
+            "unknown",
+            "0123456789abcdef0123456789abcdef01234567".to_owned(),
+        ));
         let gateway = folder.start();
         let door = Keygate {
             gateway,
@@ -133,6 +139,10 @@ impl Door for Keygate {
     fn pages(&self) -> Vec<String> {
         let pages = ["/metrics", "/status", "/healthz", "/readyz"];
         pages.map(|page| self.gateway.admin(page).text()).to_vec()
+    }
+
+    fn late(&self) -> Duration {
+        Duration::from_secs(20)
     }
 
     fn descriptors(&self) -> Option<usize> {
@@ -191,6 +201,11 @@ impl Door for Relay {
 
     fn pages(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// There is none to wait for.
+    fn late(&self) -> Duration {
+        Duration::from_millis(50)
     }
 
     /// One more each time: it loses them.

@@ -42,8 +42,16 @@ impl Http1 {
                 self.received.extend_from_slice(&piece[..n]);
                 Ok(())
             }
-            Err(e) if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
-                Err(Missing::Nonsense(format!("nothing came; before it {}", self.left().escape_ascii())))
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                ) =>
+            {
+                Err(Missing::Nonsense(format!(
+                    "nothing came; before it {}",
+                    self.left().escape_ascii()
+                )))
             }
             Err(_) => Err(self.end()),
         }
@@ -77,8 +85,11 @@ impl Http1 {
 
     fn answer(&mut self, to_head: bool) -> Result<(u16, Vec<u8>), Missing> {
         let first = self.line()?;
-        let status = first.strip_prefix("HTTP/1.").and_then(|t| t.get(2..5)?.parse().ok());
-        let status: u16 = status.ok_or_else(|| Missing::Nonsense(format!("no status line: {first:?}")))?;
+        let status = first
+            .strip_prefix("HTTP/1.")
+            .and_then(|t| t.get(2..5)?.parse().ok());
+        let status: u16 =
+            status.ok_or_else(|| Missing::Nonsense(format!("no status line: {first:?}")))?;
         let (mut length, mut chunked) = (None, false);
         loop {
             let line = self.line()?;
@@ -100,7 +111,8 @@ impl Http1 {
             loop {
                 let line = self.line()?;
                 let size = usize::from_str_radix(&line, 16);
-                let size = size.map_err(|_| Missing::Nonsense(format!("a chunk's size: {line:?}")))?;
+                let size =
+                    size.map_err(|_| Missing::Nonsense(format!("a chunk's size: {line:?}")))?;
                 let piece = self.take(size + 2)?;
                 if size == 0 {
                     break;
@@ -129,7 +141,9 @@ impl Talk for Http1 {
     fn outcome(&mut self, to_head: bool) -> Outcome {
         loop {
             match self.answer(to_head) {
-                Ok((status, _)) if (100..200).contains(&status) && status != 101 => self.interim.push(status),
+                Ok((status, _)) if (100..200).contains(&status) && status != 101 => {
+                    self.interim.push(status)
+                }
                 Ok((status, body)) => return Outcome::Answer { status, body },
                 Err(Missing::Closed) => return Outcome::Closed,
                 Err(Missing::Nonsense(text)) => return Outcome::Nonsense(text),

@@ -5,7 +5,8 @@
 use super::client::{Outcome, Talk};
 use super::script::{FieldsKind, Step};
 use crate::support::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, block, frame,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS,
+    block, frame,
 };
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -73,11 +74,17 @@ impl Http2 {
         let mut head = [0; 9];
         let mut payload = Vec::new();
         let got = self.stream.read_exact(&mut head).and_then(|()| {
-            payload.resize(u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize, 0);
+            payload.resize(
+                u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize,
+                0,
+            );
             self.stream.read_exact(&mut payload)
         });
         if let Err(error) = got {
-            let late = matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut);
+            let late = matches!(
+                error.kind(),
+                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+            );
             self.over = Some(match late {
                 true => Outcome::Nonsense("nothing came".to_owned()),
                 false => Outcome::Closed,
@@ -168,9 +175,16 @@ impl Talk for Http2 {
         self.begin();
         let flag = |yes: bool, flag: u8| if yes { flag } else { 0 };
         match step {
-            Step::Fields { kind, stream, end, more, fields } => {
+            Step::Fields {
+                kind,
+                stream,
+                end,
+                more,
+                fields,
+            } => {
                 let id = stream + offset;
-                let fields: Vec<(&[u8], &[u8])> = fields.iter().map(|(n, v)| (&n[..], &v[..])).collect();
+                let fields: Vec<(&[u8], &[u8])> =
+                    fields.iter().map(|(n, v)| (&n[..], &v[..])).collect();
                 let kind = match kind {
                     FieldsKind::Headers => HEADERS,
                     FieldsKind::Continuation => CONTINUATION,
@@ -193,7 +207,12 @@ impl Talk for Http2 {
             Step::Data { stream, end, data } => {
                 self.write(&frame(DATA, flag(*end, END_STREAM), stream + offset, data));
             }
-            Step::Frame { kind, flags, stream, payload } => {
+            Step::Frame {
+                kind,
+                flags,
+                stream,
+                payload,
+            } => {
                 let id = if *stream == 0 { 0 } else { stream + offset };
                 if *kind == HEADERS && id != 0 {
                     self.opened(id);
@@ -226,7 +245,10 @@ impl Talk for Http2 {
                 // Refused with an answer whose request was not read to its end.
                 return match state.status {
                     0 => Outcome::Reset(code),
-                    status => Outcome::Answer { status, body: state.body.clone() },
+                    status => Outcome::Answer {
+                        status,
+                        body: state.body.clone(),
+                    },
                 };
             }
             if let Some(over) = &self.over {
@@ -262,7 +284,11 @@ impl Talk for Http2 {
 
     fn ask(&mut self, target: &str) {
         self.begin();
-        let id = self.streams.keys().next_back().map_or(1, |last| (last | 1) + 2);
+        let id = self
+            .streams
+            .keys()
+            .next_back()
+            .map_or(1, |last| (last | 1) + 2);
         self.waiting.clear();
         self.opened(id);
         let fields = [
@@ -271,7 +297,12 @@ impl Talk for Http2 {
             (b":authority", b"gateway.test"),
             (b":path", target.as_bytes()),
         ];
-        self.write(&frame(HEADERS, END_HEADERS | END_STREAM, id, &block(&fields)));
+        self.write(&frame(
+            HEADERS,
+            END_HEADERS | END_STREAM,
+            id,
+            &block(&fields),
+        ));
     }
 
     fn interim(&self) -> &[u16] {

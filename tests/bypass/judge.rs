@@ -8,7 +8,7 @@ use super::recorder::{Mark, Recorder, Seen, Since};
 use std::collections::HashMap;
 use std::fmt;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What does not hold.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -42,9 +42,6 @@ impl fmt::Display for Failure {
         write!(f, "{:?}: {}\n{}", self.invariant, self.case, self.text)
     }
 }
-
-/// How long to wait for what is late, such as a line of the log.
-const LATE: Duration = Duration::from_secs(10);
 
 /// Runs cases one after another, and gives all that did not hold.
 pub struct Judge<'a> {
@@ -80,7 +77,8 @@ impl<'a> Judge<'a> {
         let mark = self.recorder.mark();
         self.fresh("/open/last-warm");
         let (since, _) = self.logged(mark);
-        self.seen.extend(since.seen.iter().map(|seen| (id(seen).to_owned(), 1)));
+        self.seen
+            .extend(since.seen.iter().map(|seen| (id(seen).to_owned(), 1)));
         let before = self.door.descriptors();
         for case in cases {
             for run in &case.runs {
@@ -92,25 +90,41 @@ impl<'a> Judge<'a> {
         let pages = self.door.pages().join("\n");
         for (name, key) in self.names {
             if pages.contains(key.as_str()) {
-                self.fail(Invariant::Secret, &all, format!("the key {name} stands in a page of the admin listener"));
+                self.fail(
+                    Invariant::Secret,
+                    &all,
+                    format!("the key {name} stands in a page of the admin listener"),
+                );
             }
         }
         // What was sent up and never seen there was at least not served.
         let lost: Vec<Line> = self.lines.values().cloned().collect();
         for line in lost {
-            if line.attempts > 0 && line.status < 400 && line.status != 0 && !self.seen.contains_key(&line.id) {
-                self.fail(Invariant::Logged, &all, format!("served, and not seen upstream: {line:?}"));
+            if line.attempts > 0
+                && line.status < 400
+                && line.status != 0
+                && !self.seen.contains_key(&line.id)
+            {
+                self.fail(
+                    Invariant::Logged,
+                    &all,
+                    format!("served, and not seen upstream: {line:?}"),
+                );
             }
         }
         if let Some(before) = before {
-            let deadline = Instant::now() + LATE;
+            let deadline = Instant::now() + self.door.late();
             let mut now = before + 1;
             while now > before && Instant::now() < deadline {
                 now = self.door.descriptors().unwrap_or(before);
                 thread::yield_now();
             }
             if now > before {
-                self.fail(Invariant::Lives, &all, format!("descriptors: {before} at first, {now} now"));
+                self.fail(
+                    Invariant::Lives,
+                    &all,
+                    format!("descriptors: {before} at first, {now} now"),
+                );
             }
         }
         (self.failures, self.through)
@@ -132,7 +146,9 @@ impl<'a> Judge<'a> {
         };
         talk.ask(target);
         match talk.outcome(false) {
-            Outcome::Answer { status: 200, body } if body == format!("GET {target}").as_bytes() => None,
+            Outcome::Answer { status: 200, body } if body == format!("GET {target}").as_bytes() => {
+                None
+            }
             other => Some(told(&other)),
         }
     }
@@ -143,7 +159,9 @@ impl<'a> Judge<'a> {
         let played = play(self.door.address(), run, case.to_head, self.recorder, mark);
         let mut played = match played {
             Ok(played) => played,
-            Err(error) => return self.fail(Invariant::Lives, &name, format!("no connection: {error}")),
+            Err(error) => {
+                return self.fail(Invariant::Lives, &name, format!("no connection: {error}"));
+            }
         };
         let mut wrong: Vec<(Invariant, String)> = Vec::new();
         if let Some(problem) = &played.problem {
@@ -154,25 +172,46 @@ impl<'a> Judge<'a> {
             let since = self.recorder.since(mark);
             if since.connections > 0 || !since.raw.is_empty() {
                 self.through.push(name.clone());
-                let text = format!("{} connections upstream, and on them {}", since.connections, show(&since.raw));
+                let text = format!(
+                    "{} connections upstream, and on them {}",
+                    since.connections,
+                    show(&since.raw)
+                );
                 wrong.push((Invariant::Unopened, text));
             }
         }
         let n = self.count;
         let same = format!("/open/same-{n}");
-        if played.can_ask && !matches!(played.outcomes.last(), Some(Outcome::Answer { status: 101, .. })) {
+        if played.can_ask
+            && !matches!(
+                played.outcomes.last(),
+                Some(Outcome::Answer { status: 101, .. })
+            )
+        {
             played.talk.ask(&same);
-            next(&run.expected, &same, &played.talk.outcome(false), &mut wrong);
+            next(
+                &run.expected,
+                &same,
+                &played.talk.outcome(false),
+                &mut wrong,
+            );
         }
         let interim: Vec<u16> = played.talk.interim().to_vec();
         if !run.expected.may_continue && interim.contains(&100) {
-            wrong.push((Invariant::Answer, "100 Continue, which nobody is to be told".to_owned()));
+            wrong.push((
+                Invariant::Answer,
+                "100 Continue, which nobody is to be told".to_owned(),
+            ));
         }
         let received = played.talk.received().to_vec();
         drop(played.talk);
         let last = format!("/open/last-{n}");
         if let Some(text) = self.fresh(&last) {
-            let lives = if text.starts_with("no connection") { Invariant::Lives } else { Invariant::Next };
+            let lives = if text.starts_with("no connection") {
+                Invariant::Lives
+            } else {
+                Invariant::Next
+            };
             wrong.push((lives, format!("a request on another connection: {text}")));
         }
         let (since, log) = self.settled(run, mark, &[&same, &last]);
@@ -183,18 +222,36 @@ impl<'a> Judge<'a> {
             let (times, logged) = (self.seen[id(seen)], self.lines.get(id(seen)));
             let attempts = logged.map_or(0, |line| line.attempts);
             if times != attempts {
-                wrong.push((Invariant::Logged, format!("{:?}: seen {times} times, {attempts} attempts logged", seen.line)));
+                wrong.push((
+                    Invariant::Logged,
+                    format!(
+                        "{:?}: seen {times} times, {attempts} attempts logged",
+                        seen.line
+                    ),
+                ));
             }
         }
-        let own: Vec<Seen> = since.seen.iter().filter(|s| !s.line.ends_with(&same) && !s.line.ends_with(&last)).cloned().collect();
+        let own: Vec<Seen> = since
+            .seen
+            .iter()
+            .filter(|s| !s.line.ends_with(&same) && !s.line.ends_with(&last))
+            .cloned()
+            .collect();
         upstream(&run.expected, &own, &since, &mut wrong);
         for (name, key) in self.names {
-            let places = [("the upstream", &since.raw[..]), ("the log", log.as_bytes()), ("the client", &received)];
+            let places = [
+                ("the upstream", &since.raw[..]),
+                ("the log", log.as_bytes()),
+                ("the client", &received),
+            ];
             for (place, bytes) in places {
                 // The upstream of the corpus tells its clients what it was sent.
                 let may = *name == DECOY && place != "the log";
                 if !may && finds(bytes, key.as_bytes()) {
-                    wrong.push((Invariant::Secret, format!("{place} was shown the key {name}")));
+                    wrong.push((
+                        Invariant::Secret,
+                        format!("{place} was shown the key {name}"),
+                    ));
                 }
             }
         }
@@ -204,11 +261,18 @@ impl<'a> Judge<'a> {
         if wrong.is_empty() {
             return;
         }
-        let seen: Vec<String> = since.seen.iter().map(|s| format!("{}{}", s.line, if s.whole { "" } else { " cut" })).collect();
+        let seen: Vec<String> = since
+            .seen
+            .iter()
+            .map(|s| format!("{}{}", s.line, if s.whole { "" } else { " cut" }))
+            .collect();
         let outcomes: Vec<String> = played.outcomes.iter().map(told).collect();
         let context = format!(
             "  sent      {}\n  expected  {:?}, upstream {:?}, then {:?}\n  answered  {outcomes:?}\n  upstream  {seen:?}",
-            sent(run, &played.sent), run.expected.status, run.expected.upstream, run.expected.then,
+            sent(run, &played.sent),
+            run.expected.status,
+            run.expected.upstream,
+            run.expected.then,
         );
         for (invariant, text) in wrong {
             self.fail(invariant, &name, format!("  {text}\n{context}"));
@@ -219,23 +283,29 @@ impl<'a> Judge<'a> {
     fn settled(&mut self, run: &Run, mark: Mark, own: &[&str]) -> (Since, String) {
         let wanted = run.expected.upstream.iter().filter(|r| r.whole).count();
         let arrived = |seen: &[Seen]| {
-            let whole = seen.iter().filter(|s| s.whole && !own.iter().any(|o| s.line.ends_with(o)));
+            let whole = seen
+                .iter()
+                .filter(|s| s.whole && !own.iter().any(|o| s.line.ends_with(o)));
             whole.count() >= wanted
         };
-        self.recorder.wait(mark, LATE, arrived);
+        self.recorder.wait(mark, self.door.late(), arrived);
         self.logged(mark)
     }
 
     /// Waits until as much was logged as the upstream has seen.
     fn logged(&mut self, mark: Mark) -> (Since, String) {
-        let deadline = Instant::now() + LATE;
+        let deadline = Instant::now() + self.door.late();
         let mut log = String::new();
         loop {
             let (lines, text) = self.door.new_log();
-            self.lines.extend(lines.into_iter().map(|line| (line.id.clone(), line)));
+            self.lines
+                .extend(lines.into_iter().map(|line| (line.id.clone(), line)));
             log.push_str(&text);
             let since = self.recorder.since(mark);
-            let all = since.seen.iter().all(|seen| self.lines.contains_key(id(seen)));
+            let all = since
+                .seen
+                .iter()
+                .all(|seen| self.lines.contains_key(id(seen)));
             if all || Instant::now() > deadline {
                 return (since, log);
             }
@@ -246,14 +316,19 @@ impl<'a> Judge<'a> {
 
 /// The id that the gateway gave a request.
 fn id(seen: &Seen) -> &str {
-    let mut all = seen.headers.iter().filter(|(name, _)| name == "x-request-id");
+    let mut all = seen
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "x-request-id");
     all.next().map_or("", |(_, value)| value)
 }
 
 fn sent(run: &Run, bytes: &[u8]) -> String {
     match run.wire {
         Wire::Http1 => show(bytes),
-        Wire::Http2 => String::from_utf8_lossy(bytes).trim_end().replace('\n', "\n            "),
+        Wire::Http2 => String::from_utf8_lossy(bytes)
+            .trim_end()
+            .replace('\n', "\n            "),
     }
 }
 
@@ -268,7 +343,14 @@ fn told(outcome: &Outcome) -> String {
 
 fn fits(outcome: &Outcome, expected: &[String]) -> bool {
     expected.iter().any(|one| match (one.as_str(), outcome) {
-        ("refused", Outcome::Answer { status: 400..=499, .. } | Outcome::Reset(_) | Outcome::Closed)
+        (
+            "refused",
+            Outcome::Answer {
+                status: 400..=499, ..
+            }
+            | Outcome::Reset(_)
+            | Outcome::Closed,
+        )
         | ("reset", Outcome::Reset(_))
         | ("closed", Outcome::Closed) => true,
         (number, Outcome::Answer { status, .. }) => *number == status.to_string(),
@@ -279,39 +361,75 @@ fn fits(outcome: &Outcome, expected: &[String]) -> bool {
 /// The statuses, and that each answer of the upstream is the one to its request.
 fn answers(expected: &Expected, played: &Played, wrong: &mut Vec<(Invariant, String)>) {
     let same = expected.status.len() == played.outcomes.len();
-    if !same || !played.outcomes.iter().zip(&expected.status).all(|(o, e)| fits(o, e)) {
+    if !same
+        || !played
+            .outcomes
+            .iter()
+            .zip(&expected.status)
+            .all(|(o, e)| fits(o, e))
+    {
         let outcomes: Vec<String> = played.outcomes.iter().map(told).collect();
-        wrong.push((Invariant::Answer, format!("answered {outcomes:?} instead of {:?}", expected.status)));
+        wrong.push((
+            Invariant::Answer,
+            format!("answered {outcomes:?} instead of {:?}", expected.status),
+        ));
     }
     let bodies = played.outcomes.iter().filter_map(|o| match o {
-        Outcome::Answer { status: 200, body } if !body.is_empty() => Some(String::from_utf8_lossy(body).into_owned()),
+        Outcome::Answer { status: 200, body } if !body.is_empty() => {
+            Some(String::from_utf8_lossy(body).into_owned())
+        }
         _ => None,
     });
     for (body, request) in bodies.zip(expected.upstream.iter().filter(|r| r.whole)) {
         if body != request.line {
-            wrong.push((Invariant::Next, format!("{:?} was answered with {body:?}", request.line)));
+            wrong.push((
+                Invariant::Next,
+                format!("{:?} was answered with {body:?}", request.line),
+            ));
         }
     }
 }
 
 /// What became of the next request on the client's connection.
-fn next(expected: &Expected, target: &str, outcome: &Outcome, wrong: &mut Vec<(Invariant, String)>) {
+fn next(
+    expected: &Expected,
+    target: &str,
+    outcome: &Outcome,
+    wrong: &mut Vec<(Invariant, String)>,
+) {
     let own = format!("GET {target}");
     let fine = match (expected.then, outcome) {
-        (Then::Open | Then::Either, Outcome::Answer { status: 200, body }) => body == own.as_bytes(),
+        (Then::Open | Then::Either, Outcome::Answer { status: 200, body }) => {
+            body == own.as_bytes()
+        }
         (Then::Closed | Then::Either, Outcome::Closed | Outcome::Reset(_)) => true,
         _ => false,
     };
     if !fine {
-        let text = format!("the next request on this connection: {}, then {:?}", told(outcome), expected.then);
+        let text = format!(
+            "the next request on this connection: {}, then {:?}",
+            told(outcome),
+            expected.then
+        );
         wrong.push((Invariant::Next, text));
     }
 }
 
-fn upstream(expected: &Expected, own: &[Seen], since: &Since, wrong: &mut Vec<(Invariant, String)>) {
+fn upstream(
+    expected: &Expected,
+    own: &[Seen],
+    since: &Since,
+    wrong: &mut Vec<(Invariant, String)>,
+) {
     let mut fault = |text: String| wrong.push((Invariant::Canonical, text));
     since.faults.iter().for_each(|text| fault(text.clone()));
-    let whole = |whole: bool| expected.upstream.iter().filter(move |r| r.whole == whole).map(|r| &r.line);
+    let whole = |whole: bool| {
+        expected
+            .upstream
+            .iter()
+            .filter(move |r| r.whole == whole)
+            .map(|r| &r.line)
+    };
     let mut wanted: Vec<&String> = whole(true).collect();
     for seen in own {
         match wanted.iter().position(|line| **line == seen.line) {
@@ -319,18 +437,30 @@ fn upstream(expected: &Expected, own: &[Seen], since: &Since, wrong: &mut Vec<(I
                 wanted.remove(at);
             }
             _ if !seen.whole && whole(false).any(|line| *line == seen.line) => {}
-            _ => fault(format!("the upstream saw {:?}, {}", seen.line, if seen.whole { "whole" } else { "cut" })),
+            _ => fault(format!(
+                "the upstream saw {:?}, {}",
+                seen.line,
+                if seen.whole { "whole" } else { "cut" }
+            )),
         }
     }
     if !wanted.is_empty() {
         fault(format!("the upstream never saw {wanted:?}"));
     }
     if since.tunnels != expected.tunnelled {
-        fault(format!("through an upgraded connection came {}", show(&since.tunnels)));
+        fault(format!(
+            "through an upgraded connection came {}",
+            show(&since.tunnels)
+        ));
     }
     let Some(first) = own.first() else { return };
     for (name, value) in &expected.sees {
-        let values: Vec<&String> = first.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| v).collect();
+        let values: Vec<&String> = first
+            .headers
+            .iter()
+            .filter(|(n, _)| n == name)
+            .map(|(_, v)| v)
+            .collect();
         if values != [value] {
             fault(format!("{name} is {values:?} instead of {value:?}"));
         }
@@ -345,9 +475,17 @@ fn upstream(expected: &Expected, own: &[Seen], since: &Since, wrong: &mut Vec<(I
     if let Some(body) = &expected.says
         && first.body != *body
     {
-        fault(format!("the body is {} instead of {}", show(&first.body), show(body)));
+        fault(format!(
+            "the body is {} instead of {}",
+            show(&first.body),
+            show(body)
+        ));
     }
-    let host = first.headers.iter().find(|(n, _)| n == "host").map(|(_, v)| v);
+    let host = first
+        .headers
+        .iter()
+        .find(|(n, _)| n == "host")
+        .map(|(_, v)| v);
     if let Some(named) = &expected.named
         && host != Some(named)
     {
@@ -356,5 +494,7 @@ fn upstream(expected: &Expected, own: &[Seen], since: &Since, wrong: &mut Vec<(I
 }
 
 fn finds(bytes: &[u8], wanted: &[u8]) -> bool {
-    bytes.windows(wanted.len()).any(|w| w.eq_ignore_ascii_case(wanted))
+    bytes
+        .windows(wanted.len())
+        .any(|w| w.eq_ignore_ascii_case(wanted))
 }

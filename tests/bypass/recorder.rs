@@ -265,7 +265,11 @@ impl Connection {
     fn answer(&mut self, seen: &Seen, target: &str) -> std::io::Result<()> {
         let text = seen.line.clone();
         let body = if text.starts_with("HEAD ") { "" } else { &text };
-        let ends = if target.contains("/last") { "connection: close\r\n" } else { "" };
+        let ends = if target.contains("/last") {
+            "connection: close\r\n"
+        } else {
+            ""
+        };
         let first = if target.contains("/hints") {
             "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
         } else {
@@ -403,7 +407,12 @@ fn read_head(head: &[u8]) -> (Seen, Vec<String>) {
     if times("content-length") + times("transfer-encoding") > 1 {
         faults.push("more than one framing".to_owned());
     }
-    for name in ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"] {
+    for name in [
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-request-id",
+    ] {
         if times(name) > 1 {
             faults.push(format!("{} times {name}", times(name)));
         }
@@ -413,7 +422,8 @@ fn read_head(head: &[u8]) -> (Seen, Vec<String>) {
         faults.push("a coding that is not chunked".to_owned());
     }
     let upgrades = times("upgrade") == 1;
-    let joined = |(n, v): &(String, String)| n == "connection" && !v.eq_ignore_ascii_case("upgrade");
+    let joined =
+        |(n, v): &(String, String)| n == "connection" && !v.eq_ignore_ascii_case("upgrade");
     if headers.iter().any(joined) || (times("connection") > 0 && !upgrades) {
         faults.push("a Connection that says more than upgrade".to_owned());
     }
@@ -443,7 +453,11 @@ fn accept_of(key: &str) -> String {
         let word = u32::from_be_bytes(word);
         for place in 0..4 {
             let letter = ALPHABET[(word >> (18 - 6 * place)) as usize & 63];
-            text.push(if place <= three.len() { letter.into() } else { '=' });
+            text.push(if place <= three.len() {
+                letter.into()
+            } else {
+                '='
+            });
         }
     }
     text

@@ -71,14 +71,32 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let flag = |yes: bool, text: &'static str| if yes { text } else { "" };
         match self {
-            Step::Fields { kind, stream, end, more, fields } => {
-                write!(f, "{kind:?} {stream}{}{}", flag(*end, " end"), flag(*more, " more"))?;
-                fields.iter().try_for_each(|(n, v)| write!(f, "; {} = {}", n.escape_ascii(), show(v)))
+            Step::Fields {
+                kind,
+                stream,
+                end,
+                more,
+                fields,
+            } => {
+                write!(
+                    f,
+                    "{kind:?} {stream}{}{}",
+                    flag(*end, " end"),
+                    flag(*more, " more")
+                )?;
+                fields
+                    .iter()
+                    .try_for_each(|(n, v)| write!(f, "; {} = {}", n.escape_ascii(), show(v)))
             }
             Step::Data { stream, end, data } => {
                 write!(f, "data {stream}{} {}", flag(*end, " end"), show(data))
             }
-            Step::Frame { kind, flags, stream, payload } => {
+            Step::Frame {
+                kind,
+                flags,
+                stream,
+                payload,
+            } => {
                 write!(f, "frame {kind} {flags} {stream} {}", show(payload))
             }
             other => write!(f, "{other:?}"),
@@ -179,7 +197,8 @@ fn fields<'a, I: Iterator<Item = &'a str>>(
     names: &Names,
 ) -> Result<Vec<Field>, String> {
     let mut all = Vec::new();
-    while let Some(line) = lines.next_if(|l| l.starts_with("  ") && !l.trim_start().starts_with('|'))
+    while let Some(line) =
+        lines.next_if(|l| l.starts_with("  ") && !l.trim_start().starts_with('|'))
     {
         let line = &line[2..];
         if let Some(short) = line.strip_prefix('@') {
