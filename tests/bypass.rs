@@ -20,6 +20,8 @@ mod http2;
 mod judge;
 #[path = "bypass/notation.rs"]
 mod notation;
+#[path = "bypass/peers.rs"]
+mod peers;
 #[path = "bypass/recorder.rs"]
 mod recorder;
 #[path = "bypass/script.rs"]

@@ -16,7 +16,7 @@
 //! body      = "…"                             # with its Content-Length over HTTP/1.1
 //! # … or bytes, `raw = '…'`, see notation.rs, or `steps = '…'`, see script.rs.
 //! status    = [400]          # of each answer; or "400 or 431", "refused" (any 4xx, a reset, an end), "reset", "closed"
-//! upstream  = "nothing"      # or "GET /open/x"; or several; "POST /open/x cut" never comes to its end
+//! upstream  = "nothing"      # or "GET /open/x"; or several; "POST /open/x cut" never comes to its end; "… whole or cut" may
 //! sees      = ["a: b"]       # fields of the first of them, exactly once
 //! lacks     = ["a"]          # fields that none of them has
 //! says      = '…'            # the body of the first of them
@@ -93,7 +93,23 @@ pub struct Expected {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
     pub line: String,
-    pub whole: bool,
+    pub arrives: Arrives,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrives {
+    Whole,
+    /// If at all, then not to its end.
+    Cut,
+    /// As it happens: its end is certain before the fault is.
+    Either,
+}
+
+impl Request {
+    /// Whether it must come, to its end.
+    pub fn must_come(&self) -> bool {
+        self.arrives == Arrives::Whole
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -329,12 +345,16 @@ fn expected(fields: &Fields<'_>, names: &Names) -> Result<Expected, String> {
         Vec::new()
     } else {
         let one = |text: &String| {
-            let (line, whole) = match text.strip_suffix(" cut") {
-                Some(line) => (line, false),
-                None => (text.as_str(), true),
+            let (line, arrives) = match (
+                text.strip_suffix(" whole or cut"),
+                text.strip_suffix(" cut"),
+            ) {
+                (Some(line), _) => (line, Arrives::Either),
+                (None, Some(line)) => (line, Arrives::Cut),
+                (None, None) => (text.as_str(), Arrives::Whole),
             };
             let line = String::from_utf8_lossy(&bytes(line, names)?).into_owned();
-            Ok::<_, String>(Request { line, whole })
+            Ok::<_, String>(Request { line, arrives })
         };
         upstream.iter().map(one).collect::<Result<_, _>>()?
     };

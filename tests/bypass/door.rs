@@ -1,6 +1,6 @@
 //! What stands between client and upstream: keygate, or something that only pretends, for the tests of the runner.
 
-use super::corpus::Setting;
+use super::corpus::{Setting, Wire};
 use super::recorder::Recorder;
 use crate::support::{Folder, Gateway};
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// What is under test, as the runner sees it.
 pub trait Door {
-    fn address(&self) -> SocketAddr;
+    fn address(&self, wire: Wire) -> SocketAddr;
     /// The log that came since the last call: of each request, and as text.
     fn new_log(&mut self) -> (Vec<Line>, String);
     /// What else tells of it: metrics, status.
@@ -116,7 +116,7 @@ host = "client"
 }
 
 impl Door for Keygate {
-    fn address(&self) -> SocketAddr {
+    fn address(&self, _: Wire) -> SocketAddr {
         self.gateway.address
     }
 
@@ -191,7 +191,7 @@ fn carry(from: &TcpStream, to: &TcpStream) {
 }
 
 impl Door for Relay {
-    fn address(&self) -> SocketAddr {
+    fn address(&self, _: Wire) -> SocketAddr {
         self.address
     }
 

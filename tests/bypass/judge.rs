@@ -1,7 +1,7 @@
 //! The six invariants, held against one case after another.
 
 use super::client::{Outcome, Played, connect, play};
-use super::corpus::{Case, Expected, Run, Then, Wire};
+use super::corpus::{Arrives, Case, Expected, Request, Run, Then, Wire};
 use super::door::{DECOY, Door, Line};
 use super::notation::{Names, show};
 use super::recorder::{Mark, Recorder, Seen, Since};
@@ -140,7 +140,7 @@ impl<'a> Judge<'a> {
 
     /// A request on a connection of its own, after which the upstream's connection ends. What is wrong with its answer.
     fn fresh(&mut self, target: &str) -> Option<String> {
-        let mut talk = match connect(self.door.address(), Wire::Http1) {
+        let mut talk = match connect(self.door.address(Wire::Http1), Wire::Http1) {
             Ok(talk) => talk,
             Err(error) => return Some(format!("no connection: {error}")),
         };
@@ -156,7 +156,13 @@ impl<'a> Judge<'a> {
     fn case(&mut self, case: &Case, run: &Run) {
         let name = format!("{} ({:?})", case.name, run.wire);
         let mark = self.recorder.mark();
-        let played = play(self.door.address(), run, case.to_head, self.recorder, mark);
+        let played = play(
+            self.door.address(run.wire),
+            run,
+            case.to_head,
+            self.recorder,
+            mark,
+        );
         let mut played = match played {
             Ok(played) => played,
             Err(error) => {
@@ -281,7 +287,12 @@ impl<'a> Judge<'a> {
 
     /// Waits until the upstream and the log have had what is to come.
     fn settled(&mut self, run: &Run, mark: Mark, own: &[&str]) -> (Since, String) {
-        let wanted = run.expected.upstream.iter().filter(|r| r.whole).count();
+        let wanted = run
+            .expected
+            .upstream
+            .iter()
+            .filter(|r| r.must_come())
+            .count();
         let arrived = |seen: &[Seen]| {
             let whole = seen
                 .iter()
@@ -380,7 +391,7 @@ fn answers(expected: &Expected, played: &Played, wrong: &mut Vec<(Invariant, Str
         }
         _ => None,
     });
-    for (body, request) in bodies.zip(expected.upstream.iter().filter(|r| r.whole)) {
+    for (body, request) in bodies.zip(expected.upstream.iter().filter(|r| r.must_come())) {
         if body != request.line {
             wrong.push((
                 Invariant::Next,
@@ -423,20 +434,20 @@ fn upstream(
 ) {
     let mut fault = |text: String| wrong.push((Invariant::Canonical, text));
     since.faults.iter().for_each(|text| fault(text.clone()));
-    let whole = |whole: bool| {
-        expected
-            .upstream
-            .iter()
-            .filter(move |r| r.whole == whole)
-            .map(|r| &r.line)
+    let lines = |of: fn(&Request) -> bool| {
+        let requests = expected.upstream.iter();
+        requests.filter(move |r| of(r)).map(|r| &r.line)
     };
-    let mut wanted: Vec<&String> = whole(true).collect();
+    let may_be_whole = |r: &Request| r.arrives == Arrives::Either;
+    let may_be_cut = |r: &Request| !r.must_come();
+    let mut wanted: Vec<&String> = lines(Request::must_come).collect();
     for seen in own {
         match wanted.iter().position(|line| **line == seen.line) {
             Some(at) if seen.whole => {
                 wanted.remove(at);
             }
-            _ if !seen.whole && whole(false).any(|line| *line == seen.line) => {}
+            _ if seen.whole && lines(may_be_whole).any(|line| *line == seen.line) => {}
+            _ if !seen.whole && lines(may_be_cut).any(|line| *line == seen.line) => {}
             _ => fault(format!(
                 "the upstream saw {:?}, {}",
                 seen.line,
@@ -473,6 +484,7 @@ fn upstream(
         }
     }
     if let Some(body) = &expected.says
+        && first.whole
         && first.body != *body
     {
         fault(format!(
