@@ -27,6 +27,8 @@ mod recorder;
 #[path = "bypass/script.rs"]
 mod script;
 mod support;
+#[path = "bypass/verdict.rs"]
+mod verdict;
 
 use corpus::{Case, Setting};
 use door::Keygate;

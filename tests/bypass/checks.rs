@@ -42,7 +42,7 @@ fn is_source(text: &str) -> bool {
         .strip_prefix("RFC ")
         .and_then(|t| t.split_once(", section "))
     {
-        Some((rfc, section)) => digits(rfc) && section.split('.').all(|part| digits(part)),
+        Some((rfc, section)) => digits(rfc) && section.split('.').all(digits),
         None => false,
     };
     number(text)
@@ -105,6 +105,7 @@ fn the_lessons_of_others_have_cases() {
         "CVE-2021-40346",
         "CVE-2021-43557",
         "CVE-2022-32213",
+        "CVE-2022-32214",
         "CVE-2022-32215",
         "CVE-2023-25690",
         "CVE-2023-25725",

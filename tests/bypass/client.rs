@@ -150,7 +150,7 @@ impl Player<'_> {
                 Ok(came) if came == *expected => {}
                 Ok(came) => {
                     played.problem =
-                        Some(format!("through the tunnel came {}", came.escape_ascii()))
+                        Some(format!("through the tunnel came {}", came.escape_ascii()));
                 }
                 Err(error) => played.problem = Some(error),
             },

@@ -142,7 +142,7 @@ impl Talk for Http1 {
         loop {
             match self.answer(to_head) {
                 Ok((status, _)) if (100..200).contains(&status) && status != 101 => {
-                    self.interim.push(status)
+                    self.interim.push(status);
                 }
                 Ok((status, body)) => return Outcome::Answer { status, body },
                 Err(Missing::Closed) => return Outcome::Closed,

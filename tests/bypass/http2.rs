@@ -5,8 +5,7 @@
 use super::client::{Outcome, Talk};
 use super::script::{FieldsKind, Step};
 use crate::support::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS,
-    block, frame,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, SETTINGS, block, frame,
 };
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -99,7 +98,6 @@ impl Http2 {
         match kind {
             SETTINGS if flags & 1 == 0 => self.write(&frame(SETTINGS, 1, 0, &[])),
             PING if flags & 1 == 0 => self.write(&frame(PING, 1, 0, &payload)),
-            GOAWAY => {}
             _ => {}
         }
         let Some(state) = self.streams.get_mut(&id) else {
@@ -133,7 +131,7 @@ fn status(block: &[u8]) -> Option<u16> {
     match block[at] {
         byte @ 0x88..=0x8E => Some(known[usize::from(byte - 0x88)]),
         // A literal whose name is `:status`, with or without being remembered.
-        byte if matches!(byte, 0x48..=0x4E | 0x08..=0x0E | 0x18..=0x1E) => {
+        0x48..=0x4E | 0x08..=0x0E | 0x18..=0x1E => {
             let length = *block.get(at + 1)?;
             let text = block.get(at + 2..at + 2 + usize::from(length & 0x7F))?;
             if length & 0x80 == 0 {
