@@ -1,15 +1,18 @@
 //! Others with the same policy, written as their manuals have it: how many of the inputs that must reach no upstream do.
 //!
-//! `KEYGATE_BYPASS_PEERS=1 cargo test --test bypass others -- --nocapture` prints the table. A peer that is not installed is
+//! What must reach none is what keygate's rules say, which are stricter than those of a server that repairs what it can: a
+//! number says how often the upstream is left to read an ambiguous request, not how often something was taken. What the
+//! others change in requests that may pass is not compared: their policies cannot say all that the corpus expects.
+//!
+//! `KEYGATE_BYPASS_PEERS=1 cargo test --test bypass others -- --nocapture` prints the table, with `=names` also the inputs. A peer that is not installed is
 //! left out, and said so.
 
 use super::client::PATIENCE;
 use super::corpus::{self, CLASSES, Setting, Wire};
 use super::door::{Door, Keygate, Line};
-use super::judge::{Invariant, Judge};
+use super::judge::Judge;
 use super::placeholders;
 use super::recorder::Recorder;
-use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -207,36 +210,23 @@ fn haproxy(upstream: SocketAddr) -> Option<Peer> {
     })
 }
 
-/// What became of a class: how many of its runs had to reach no upstream and did, how many of the others had something
-/// wrong go up or a wrong answer come back.
+/// How many runs of a class had to reach no upstream and did.
 fn count(
     door: &mut dyn Door,
     recorder: &Recorder,
     names: &[(&'static str, String)],
     class: &str,
-) -> (usize, usize) {
+) -> usize {
     let cases = corpus::read(&corpus::text(class), names).expect("cases");
     let cases: Vec<_> = cases
         .into_iter()
         .filter(|c| c.setting == Setting::Plain)
         .collect();
-    let (failures, through) = Judge::new(door, recorder, names).run(&cases);
-    let through: BTreeSet<String> = through.into_iter().collect();
-    let wrong: BTreeSet<String> = failures
-        .into_iter()
-        .filter(|f| {
-            matches!(
-                f.invariant,
-                Invariant::Secret | Invariant::Canonical | Invariant::Next
-            )
-        })
-        .map(|f| f.case)
-        .filter(|case| !through.contains(case))
-        .collect();
+    let (_, through) = Judge::new(door, recorder, names).run(&cases);
     if std::env::var("KEYGATE_BYPASS_PEERS").as_deref() == Ok("names") {
         through.iter().for_each(|case| eprintln!("through: {case}"));
     }
-    (through.len(), wrong.len())
+    through.len()
 }
 
 #[test]
@@ -245,41 +235,28 @@ fn others_with_the_same_policy() {
         eprintln!("skipped: KEYGATE_BYPASS_PEERS is not set");
         return;
     }
-    println!(
-        "| class | runs that must reach no upstream | reached it: keygate | nginx | HAProxy | of the rest, something wrong: keygate | nginx | HAProxy |"
-    );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    println!("| class | runs that must reach no upstream | keygate | nginx | HAProxy |");
+    println!("| --- | --- | --- | --- | --- |");
     for class in CLASSES {
         let placeholders = placeholders();
         let cases = corpus::read(&corpus::text(class), &placeholders).expect("cases");
-        let cases = cases.iter().filter(|c| c.setting == Setting::Plain);
         let shut = cases
+            .iter()
+            .filter(|c| c.setting == Setting::Plain)
             .flat_map(|c| &c.runs)
             .filter(|r| r.expected.upstream.is_empty())
             .count();
-        let own = {
+        let recorder = Recorder::start();
+        let (mut gateway, names) = Keygate::start(&recorder, Setting::Plain);
+        let own = count(&mut gateway, &recorder, &names, class);
+        assert_eq!(own, 0, "{class}: the gateway itself");
+        let others = [nginx, haproxy].map(|start| {
             let recorder = Recorder::start();
-            let (mut door, names) = Keygate::start(&recorder, Setting::Plain);
-            count(&mut door, &recorder, &names, class)
-        };
-        assert_eq!(own, (0, 0), "{class}: the gateway itself");
-        let mut cells = vec![(own.0.to_string(), own.1.to_string())];
-        for start in [nginx, haproxy] {
-            let recorder = Recorder::start();
-            cells.push(match start(recorder.address) {
-                None => ("not installed".to_owned(), "not installed".to_owned()),
-                Some(mut peer) => {
-                    let (through, wrong) = count(&mut peer, &recorder, &placeholders, class);
-                    (through.to_string(), wrong.to_string())
-                }
-            });
-        }
-        let through: Vec<&str> = cells.iter().map(|(t, _)| t.as_str()).collect();
-        let wrong: Vec<&str> = cells.iter().map(|(_, w)| w.as_str()).collect();
-        println!(
-            "| {class} | {shut} | {} | {} |",
-            through.join(" | "),
-            wrong.join(" | ")
-        );
+            match start(recorder.address) {
+                None => "not installed".to_owned(),
+                Some(mut peer) => count(&mut peer, &recorder, &placeholders, class).to_string(),
+            }
+        });
+        println!("| {class} | {shut} | {own} | {} |", others.join(" | "));
     }
 }
