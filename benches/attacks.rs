@@ -351,7 +351,7 @@ async fn flooded(flood: Flood, upstream: SocketAddr) {
         let address = gateway.address;
         tasks.spawn(async move {
             while !over.load(Ordering::Relaxed) {
-                let (mut read, mut write) = connect(address, n).await.into_split();
+                let (mut read, mut write) = connect(address, n % 8).await.into_split();
                 let mut first = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
                 first.extend(frame(4, 0, 0, &[]));
                 let writing = async {

@@ -340,7 +340,7 @@ pub(super) fn limits(root: &mut Table<'_>, desk: &mut Desk) -> Limits {
         streams: 128,
         frames: Rate {
             interval: Duration::from_millis(10),
-            burst: 1000,
+            burst: 300,
         },
     };
     let Some(mut table) = table(root, "limits", desk) else {

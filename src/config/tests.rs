@@ -60,7 +60,7 @@ fn a_good_configuration_gives_no_problem_and_the_defaults() {
     assert_eq!(hot.limits.failed_auth.interval, Duration::from_millis(10));
     assert_eq!(hot.limits.failed_auth.burst, 1000);
     assert_eq!(hot.limits.frames.interval, Duration::from_millis(10));
-    assert_eq!(hot.limits.frames.burst, 1000);
+    assert_eq!(hot.limits.frames.burst, 300);
     assert_eq!((hot.limits.requests, hot.limits.streams), (20_000, 128));
     assert_eq!(hot.limits.connections_per_network, None);
     assert_eq!(hot.cors, None);

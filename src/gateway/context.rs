@@ -58,9 +58,24 @@ pub struct Context {
     no_body: Rc<BodyState>,
 }
 
-/// A client network has as many connections open as it may.
+/// Why a client network may have no new connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NetworkFull;
+pub enum ConnectionRefused {
+    /// It has as many as it may.
+    TooMany,
+    /// Too many of its last ones were flooded.
+    Flood,
+}
+
+impl ConnectionRefused {
+    /// What it is counted under.
+    pub fn reason(self) -> &'static str {
+        match self {
+            ConnectionRefused::TooMany => "network_limit",
+            ConnectionRefused::Flood => "network_floods",
+        }
+    }
+}
 
 /// How long an HTTP/1.1 connection is idle before it rests: before it gives back what serves requests.
 const REST_AFTER: Duration = Duration::from_secs(1);
@@ -167,16 +182,34 @@ impl Context {
     /// the connections of others, and Unix sockets those of programs of this machine: they are not counted.
     ///
     /// # Errors
-    /// When its network has as many as it may.
-    pub fn seat_connection(&self, peer: Peer) -> Result<Option<Seat>, NetworkFull> {
-        match self.limits().connections_per_network {
-            Some(most) if peer.address().is_some() && !self.trusts(peer) => {
-                let who = Who::Network(ClientNetwork::of(peer));
-                let seat = self.shared.open.enter(who, most);
-                seat.map(Some).ok_or(NetworkFull)
-            }
-            _ => Ok(None),
+    /// When its network may have no new connection now.
+    pub fn seat_connection(&self, peer: Peer) -> Result<Option<Seat>, ConnectionRefused> {
+        if !self.is_counted(peer) {
+            return Ok(None);
         }
+        let network = ClientNetwork::of(peer);
+        if self.shared.floods.refuses(network, Instant::now()) {
+            return Err(ConnectionRefused::Flood);
+        }
+        let Some(most) = self.limits().connections_per_network else {
+            return Ok(None);
+        };
+        let seat = self.shared.open.enter(Who::Network(network), most);
+        seat.map(Some).ok_or(ConnectionRefused::TooMany)
+    }
+
+    /// Counts a connection of this client that was ended because it was flooded.
+    pub fn flooded(&self, peer: Peer) {
+        self.connection_closed("flood");
+        if self.is_counted(peer) {
+            let now = Instant::now();
+            self.shared.floods.count(ClientNetwork::of(peer), now);
+        }
+    }
+
+    /// Whether what is counted by network is counted of this client.
+    fn is_counted(&self, peer: Peer) -> bool {
+        peer.address().is_some() && !self.trusts(peer)
     }
 
     /// Whether this worker has more requests open than its share of what the process may have.

@@ -141,6 +141,16 @@ impl<K: Hash + Eq> Buckets<K> {
         Ok(standing)
     }
 
+    /// Whether one more would be over the limit at `now`; nothing is counted.
+    pub(super) fn is_exhausted(&self, key: &K, rate: Rate, now: Instant) -> bool {
+        let now = nanos(now.saturating_duration_since(self.start));
+        let cost = nanos(rate.interval).max(1);
+        let ahead = cost.saturating_mul(u64::from(rate.burst.max(1)));
+        let shard = lock(&self.shards[self.spread.hash_one(key) as usize % SHARDS]);
+        let arrival = shard.arrivals.get(key).copied().unwrap_or(0);
+        arrival.max(now).saturating_add(cost) > now.saturating_add(ahead)
+    }
+
     /// How many buckets are remembered.
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|s| lock(s).arrivals.len()).sum()
@@ -184,6 +194,9 @@ mod tests {
         assert_eq!(over.retry_after, INTERVAL);
         assert_eq!(over.standing.remaining, 0);
         assert_eq!(over.standing.reset_after, INTERVAL * 5);
+        assert!(buckets.is_exhausted(&"a", five, start));
+        assert!(!buckets.is_exhausted(&"a", five, start + INTERVAL));
+        assert!(!buckets.is_exhausted(&"b", five, start));
         assert_eq!(remaining(buckets.take("b", five, start)), Some(4));
         let later = start + INTERVAL;
         assert_eq!(remaining(buckets.take("a", five, later)), Some(0));

@@ -32,6 +32,7 @@ mod body;
 mod context;
 mod dispatch;
 mod failures;
+mod floods;
 mod gcra;
 mod generation;
 mod identify;
@@ -49,7 +50,7 @@ mod upgrade;
 mod watch;
 
 pub use body::ReplyBody;
-pub use context::{Context, Link, NetworkFull};
+pub use context::{ConnectionRefused, Context, Link};
 pub use limit::Cleared;
 pub use metrics::{BUCKETS_US, Histogram, Labels, Outcome, Report};
 pub use observe::Arrival;

@@ -2,6 +2,7 @@
 //! key, how the servers of upstreams are, and the way to the log.
 
 use super::failures::Failures;
+use super::floods::Floods;
 use super::gcra::Buckets;
 use super::open::Register;
 use crate::key::KeyId;
@@ -17,6 +18,7 @@ const BUCKETS: usize = 1 << 20;
 /// What all workers count and know. Routes without a limit never come to its counts.
 pub struct Shared {
     pub(super) failures: Failures,
+    pub(super) floods: Floods,
     /// Of `rate`, by key and route.
     pub(super) rates: Buckets<(KeyId, RouteIdentity)>,
     /// Of `streams`, `streams_per_key` and `connections_per_network`.
@@ -30,6 +32,7 @@ impl Shared {
     pub fn new(now: Instant, fleet: Arc<Fleet>, log: LogQueue) -> Self {
         Shared {
             failures: Failures::new(now),
+            floods: Floods::new(now),
             rates: Buckets::new(now, BUCKETS),
             open: Arc::default(),
             fleet,

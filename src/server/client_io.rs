@@ -16,6 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// resets the connection, and the client may lose the answer that it was just sent.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
 
+/// How much of a client's frames is listened to after a connection of HTTP/2 is over: somewhat more than its window lets
+/// it have on their way. What comes beyond is not a client that has not heard yet.
+const LINGER_BYTES: usize = 2 << 20;
+
 /// A client's connection.
 pub(super) struct ClientIo {
     stream: Stream,
@@ -30,6 +34,8 @@ pub(super) struct ClientIo {
     heard: bool,
     /// Our direction is closed; the client's is read to its end.
     lingering: bool,
+    /// What was read since then.
+    lingered: usize,
 }
 
 impl ClientIo {
@@ -44,6 +50,7 @@ impl ClientIo {
             spoken,
             before_write: None,
             lingering: false,
+            lingered: 0,
         }
     }
 
@@ -181,7 +188,10 @@ impl AsyncWrite for ClientIo {
         loop {
             let mut buf = ReadBuf::new(&mut scratch);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
-            if buf.filled().is_empty() {
+            let read = buf.filled().len();
+            self.lingered += read;
+            let floods = self.spoken == Spoken::Http2 && self.lingered > LINGER_BYTES;
+            if read == 0 || floods {
                 return Poll::Ready(Ok(()));
             }
         }

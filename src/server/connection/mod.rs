@@ -95,8 +95,9 @@ where
             }
         }
     };
-    let Ok(_seat) = context.seat_connection(peer) else {
-        return context.connection_closed("network_limit");
+    let _seat = match context.seat_connection(peer) {
+        Ok(seat) => seat,
+        Err(refused) => return context.connection_closed(refused.reason()),
     };
     link.deadline().arm(Wait::Head, context.timeouts().head);
     let end = speak(socket, link, drain, line).await;
@@ -200,11 +201,14 @@ fn report(context: &Context, peer: Peer, end: End) {
             tracing::debug!(client = %peer, reason = error.reason(), error = causes(&error), "no TLS with a client");
         }
         End::Flooded => {
-            context.connection_closed("flood");
+            context.flooded(peer);
             tracing::debug!(client = %peer, "a connection was flooded with frames that bring nothing further");
         }
         End::LateHandshake => context.connection_closed("handshake_timeout"),
         End::Fired(wait) => context.connection_closed(wait_reason(wait)),
+        End::Failed(error) if h2_reason(&error) == Some(h2::Reason::ENHANCE_YOUR_CALM) => {
+            context.flooded(peer);
+        }
         End::Failed(error) => {
             let reason = if error.is_parse() || is_protocol_error(&error) {
                 "unreadable"
@@ -238,14 +242,12 @@ fn wait_reason(wait: Wait) -> &'static str {
 
 /// Whether the client broke the rules of HTTP/2 for the connection as a whole.
 fn is_protocol_error(error: &hyper::Error) -> bool {
+    h2_reason(error).is_some_and(|reason| reason != h2::Reason::NO_ERROR)
+}
+
+/// Why a connection of HTTP/2 was ended, by either side.
+fn h2_reason(error: &hyper::Error) -> Option<h2::Reason> {
     use std::error::Error;
-    error
-        .source()
-        .and_then(|source| source.downcast_ref::<h2::Error>())
-        .is_some_and(|h2| {
-            !h2.is_io()
-                && h2
-                    .reason()
-                    .is_some_and(|reason| reason != h2::Reason::NO_ERROR)
-        })
+    let h2 = error.source()?.downcast_ref::<h2::Error>()?;
+    h2.reason().filter(|_| !h2.is_io())
 }
