@@ -20,9 +20,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::crowd::{Gateway, Latency, connect, probe, raise_descriptors};
+use support::crowd::{Gateway, Latency, connect, connect_with, probe, raise_descriptors};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 const CLIENTS: usize = 5_000;
@@ -121,7 +121,12 @@ impl Slow {
             Slow::HalfHellos => gateway.in_tls,
             _ => gateway.address,
         };
-        let mut stream = connect(to, n).await;
+        // Else the kernel would take megabytes for each reader that reads nothing.
+        let small = |socket: &TcpSocket| socket.set_recv_buffer_size(4096).expect("a size");
+        let mut stream = match self {
+            Slow::Readers => connect_with(to, n, small).await,
+            _ => connect(to, n).await,
+        };
         let key = &gateway.key;
         let first = match self {
             Slow::Silence => String::new(),

@@ -47,7 +47,13 @@ fn certificate(folder: &Path) -> Trusted {
 
 /// From one of many source addresses, each of which has its own ports.
 pub async fn connect(to: SocketAddr, n: usize) -> TcpStream {
+    connect_with(to, n, |_| {}).await
+}
+
+/// The same, with a socket that was made ready in this way.
+pub async fn connect_with(to: SocketAddr, n: usize, ready: impl Fn(&TcpSocket)) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
+    ready(&socket);
     let from = Ipv4Addr::new(127, 0, 1, u8::try_from(n % 16).expect("small"));
     socket.bind((from, 0).into()).expect("a loopback address");
     let stream = socket.connect(to).await.expect("connect");
