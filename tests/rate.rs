@@ -216,7 +216,8 @@ impl As for Client {
 fn the_bucket_is_the_keys_and_stands_on_every_answer_after_the_scope_was_judged() {
     let house = House::build(
         Upstream::echo(),
-        "[limits]\nbody_bytes = \"10B\"\n[upstreams.away]\nservers = [\"http://127.0.0.1:1\"]\n",
+        // Until it is known, the new key is asked for with as good as no pause.
+        "[limits]\nbody_bytes = \"10B\"\nfailed_auth = { rate = \"1000000/s\", burst = 1000000000 }\n[upstreams.away]\nservers = [\"http://127.0.0.1:1\"]\n",
         &format!(
             "{SCOPES}[[routes]]\npath = \"/a\"\nscope = \"fullAccess\"\nrate = \"5/h\"\n\
              [[routes]]\npath = \"/away\"\nscope = \"fullAccess\"\nrate = \"5/h\"\nupstream = \"away\"\n"

@@ -297,7 +297,7 @@ fn the_page_names_no_file_that_is_not_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for rest in README.split("--bench ").skip(1) {
         let name = rest.split_whitespace().next().unwrap_or_default();
-        let name = name.trim_end_matches('`');
+        let name = name.split('`').next().unwrap_or_default();
         let places = [
             format!("benches/{name}.rs"),
             format!("benches/{name}/main.rs"),
