@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::sync::mpsc::sync_channel;
 use support::frames::{
@@ -283,4 +283,40 @@ fn a_network_that_floods_on_and_on_gets_no_new_connection_and_keeps_its_old_ones
         assert!(read > 0, "it was closed");
         served.push_str(&String::from_utf8_lossy(&some[..read]));
     }
+}
+
+#[test]
+fn an_upstream_that_floods_is_left_and_the_request_gets_502() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let (left, is_left) = sync_channel(16);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let left = left.clone();
+            std::thread::spawn(move || {
+                let mut preface = [0; 24];
+                let _ = stream.read_exact(&mut preface); // a look of the gateway's has none
+                let _ = stream.write_all(&frame(SETTINGS, 0, 0, &[]));
+                let pings = frame(PING, 1, 0, b"12345678").repeat(100);
+                // Until the gateway closes it, which is what is tested.
+                while stream.write_all(&pings).is_ok() {}
+                let _ = left.send(()); // the test may be over
+            });
+        }
+    });
+    let main = format!(
+        "include = [\"routes.toml\"]\n[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
+         [admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n[upstreams.chat]\nservers = [\"h2c://{address}\"]\n"
+    );
+    let folder = Folder::with_main(&main, ROUTES);
+    let gateway = folder.start();
+    for _ in 0..3 {
+        let answer = gateway.call("GET /open/x", &[], "");
+        assert_eq!(answer.status, 502, "{}", answer.text());
+        is_left
+            .recv_timeout(PATIENCE)
+            .expect("the connection is closed");
+    }
+    assert_eq!(gateway.admin("/healthz").status, 200);
 }
