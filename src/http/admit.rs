@@ -268,7 +268,9 @@ fn admit_target(
     let (path, needs) = canonical_path(target.path())?;
     let path_len = path.len();
     let target = match path {
-        // `http://a?x` has the path `/` and no byte of it: it is written out, so that all see the same target.
+        // `http://a?x` has the path `/` and no byte of it: it is written out, so that all see the same target. `http://a#x` has
+        // no byte at all, and says `/` when it is asked, too, but is sent as nothing.
+        Cow::Borrowed(_) if target.as_str() == "/" => PathAndQuery::from_static("/"),
         Cow::Borrowed(_) if target.as_str().starts_with('/') => target.clone(),
         path => {
             let mut text = path.into_owned();
@@ -444,11 +446,17 @@ mod tests {
             ("http://a?/b", Some("/b"), "/?/b"),
             ("http://a", None, "/"),
             ("http://a/?x", Some("x"), "/?x"),
+            ("http://a#b", None, "/"),
+            ("http://a#/b?c", None, "/"),
+            ("http://a?x#b", Some("x"), "/?x"),
         ] {
             let admitted = judge("GET", uri, &[("host", "a")]).unwrap();
             assert_eq!(admitted.path(), "/", "{uri}");
             assert_eq!(admitted.query(), query, "{uri}");
             assert_eq!(admitted.path_and_query().as_str(), sent, "{uri}");
+            // As hyper writes it: what a fragment left empty calls itself `/`, and was written as nothing.
+            let written = Uri::from(admitted.path_and_query().clone());
+            assert_eq!(written.to_string(), sent, "{uri}");
         }
     }
 
