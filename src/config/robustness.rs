@@ -7,16 +7,20 @@ const MAIN: &str = include_str!("../../config/keygate.toml");
 const ROUTES: &str = include_str!("../../config/routes.toml");
 
 /// A reading that found something says where, in terms of the text.
-fn plausible(problems: &Problems, texts: &[&str]) {
-    let most = texts
-        .iter()
-        .map(|t| t.lines().count() + 1)
-        .max()
-        .unwrap_or(1);
+fn plausible(problems: &Problems, main: &str, routes: &str) {
     assert!(problems.count().0 > 0);
     for problem in &problems.0 {
-        assert!((1..=most).contains(&problem.place.line), "{problem}");
-        assert!(problem.place.column >= 1);
+        let related = problem.related.iter().map(|(place, _)| place);
+        for place in related.chain([&problem.place]) {
+            let is_main = place.file.ends_with("keygate.toml");
+            let text = if is_main { main } else { routes };
+            let before = text.get(..place.span.start).expect("it begins in the text");
+            assert!(text.get(place.span.clone()).is_some(), "it ends there");
+            assert_eq!(before.matches('\n').count() + 1, place.line, "{problem}");
+            let line = before.rsplit('\n').next().unwrap_or_default();
+            let columns = line.chars().filter(|c| *c != '\u{feff}').count();
+            assert_eq!(columns + 1, place.column, "{problem}");
+        }
         assert!(!problem.message.is_empty());
     }
     let _ = problems.to_string();
@@ -24,7 +28,7 @@ fn plausible(problems: &Problems, texts: &[&str]) {
 
 fn read(main: &str, routes: &str) {
     if let Err(problems) = load_texts(main, &[("routes.toml", routes)]) {
-        plausible(&problems, &[main, routes]);
+        plausible(&problems, main, routes);
     }
 }
 

@@ -76,6 +76,7 @@ fn split_port(value: &[u8]) -> (&[u8], Option<&[u8]>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_host_is_a_name_or_an_address_with_at_most_a_port() {
@@ -129,6 +130,17 @@ mod tests {
         ] {
             assert_eq!(canonical_host(host), expected, "{host}");
             assert_eq!(canonical_host(expected), expected, "{host}: twice");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_one_spelling_of_a_host_is_a_host_and_its_own(host in "(\\[[0-9a-fA-F:.]{2,20}\\]|[a-zA-Z0-9._~-]{1,12})(:[0-9]{1,5})?") {
+            if let Ok(name) = parse_host(host.as_bytes()) {
+                let canonical = canonical_host(name);
+                prop_assert_eq!(parse_host(canonical.as_bytes()), Ok(&*canonical));
+                prop_assert_eq!(canonical_host(&canonical), &*canonical);
+            }
         }
     }
 }

@@ -135,6 +135,7 @@ pub enum ScopeError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn name(text: &str) -> ScopeName {
         ScopeName::parse(text).expect(text)
@@ -175,5 +176,24 @@ mod tests {
             scopes(&[("a", &["b"])]),
             Err(ScopeError::Undeclared { .. })
         ));
+    }
+    proptest! {
+        /// Each scope may include some of those after it: no circle.
+        #[test]
+        fn inclusion_is_an_order(includes in prop::collection::vec(any::<u8>(), 1..8)) {
+            let names: Vec<ScopeName> = (0..includes.len()).map(|i| name(&format!("s{i}"))).collect();
+            let below = |i: usize| (i + 1..names.len()).filter(move |j| includes[i] >> j & 1 == 1);
+            let direct = |i: usize| below(i).map(|j| names[j].clone()).collect();
+            let declared = (0..names.len()).map(|i| (names[i].clone(), direct(i))).collect();
+            let scopes = Scopes::new(&declared).unwrap();
+            for (a, direct) in &declared {
+                prop_assert!(scopes.includes(a, a));
+                for b in &names {
+                    prop_assert_eq!(scopes.includes(a, b) && scopes.includes(b, a), a == b);
+                    let by_a_way = direct.iter().any(|step| scopes.includes(step, b));
+                    prop_assert_eq!(scopes.includes(a, b), a == b || by_a_way, "{} {}", a, b);
+                }
+            }
+        }
     }
 }

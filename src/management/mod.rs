@@ -24,6 +24,12 @@ pub use faults::Faults;
 pub(crate) use json::KeyJson;
 pub use service::answer;
 
+/// The fuzzers' door: what a call is read as, with nothing done about it.
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use super::request::Request;
+}
+
 use crate::clock::Timestamp;
 use crate::key::{Authority, KeyId, Reveal, ScopeName};
 use crate::net::Peer;

@@ -10,7 +10,7 @@ use crate::key::{Digester, KeyChange, KeySelector, ListQuery, NewKey};
 use crate::policy::ManagementOp;
 
 /// One of the five operations, read whole.
-pub(super) enum Request {
+pub enum Request {
     Create(NewKey),
     List(ListQuery),
     Get(KeySelector),
@@ -24,7 +24,7 @@ impl Request {
     /// # Errors
     /// [`ManagementError::Invalid`] with all that is wrong with the body or the query; [`ManagementError::KeyNotFound`]
     /// when the path names something that no key can be.
-    pub(super) fn read(
+    pub fn read(
         call: &Call<'_>,
         settings: &Settings,
         digester: &Digester,

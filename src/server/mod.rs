@@ -16,6 +16,8 @@
 mod accept;
 mod client_io;
 mod connection;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod harden;
 mod listen;
 mod worker;
