@@ -182,9 +182,11 @@ mod tests {
         #[test]
         fn inclusion_is_an_order(includes in prop::collection::vec(any::<u8>(), 1..8)) {
             let names: Vec<ScopeName> = (0..includes.len()).map(|i| name(&format!("s{i}"))).collect();
-            let below = |i: usize| (i + 1..names.len()).filter(move |j| includes[i] >> j & 1 == 1);
-            let direct = |i: usize| below(i).map(|j| names[j].clone()).collect();
-            let declared = (0..names.len()).map(|i| (names[i].clone(), direct(i))).collect();
+            let mut declared = std::collections::BTreeMap::new();
+            for (i, name) in names.iter().enumerate() {
+                let below = (i + 1..names.len()).filter(|j| includes[i] >> j & 1 == 1);
+                declared.insert(name.clone(), below.map(|j| names[j].clone()).collect());
+            }
             let scopes = Scopes::new(&declared).unwrap();
             for (a, direct) in &declared {
                 prop_assert!(scopes.includes(a, a));
