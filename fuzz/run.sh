@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs fuzz targets for a bounded time: fuzz/run.sh SECONDS [TARGET…] (without one: all). Each starts from its seeds and what
+# Runs fuzz targets for a bounded time: fuzz/run.sh SECONDS [TARGET…] (without one: all; 0 seconds: the seeds alone). Each starts from its seeds and what
 # earlier runs found (fuzz/corpus, kept outside git); a target stops at its first finding, and when all have run, that is a failure.
 # A run of a minute or more is added to fuzz/hours.tsv.
 #
@@ -41,7 +41,11 @@ failed=()
 for target in "${targets[@]}"; do
     corpus=fuzz/corpus/$target artifacts=fuzz/artifacts/$target log=fuzz/artifacts/$target.log
     mkdir -p "$corpus" "$artifacts"
-    options=(-max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1)
+    bound=(-max_total_time="$seconds")
+    if [[ $seconds -eq 0 ]]; then
+        bound=(-runs=0)
+    fi
+    options=("${bound[@]}" -timeout=20 -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1)
     options+=(-artifact_prefix="$artifacts/" -dict="fuzz/dictionaries/$target.dict")
     status=0
     started=$SECONDS
