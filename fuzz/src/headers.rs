@@ -17,7 +17,10 @@ use std::net::IpAddr;
 pub fn check(data: &[u8]) {
     let (choice, lines) = first_line(data);
     let (key, chain) = split(choice, b' ');
-    let key = HeaderName::from_bytes(key).unwrap_or(HeaderName::from_static("apikey"));
+    // As the configuration takes it: letters, digits and `-`.
+    let plain = key.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-');
+    let key = HeaderName::from_bytes(key).ok().filter(|_| plain);
+    let key = key.unwrap_or(HeaderName::from_static("apikey"));
     let headers = head(lines);
     requests(&headers, &key);
     responses(&headers);

@@ -165,9 +165,10 @@ fn key_header(text: &str) -> Result<HeaderName, Unreadable> {
             "`{name}` has a meaning of its own in HTTP; expected another header"
         )));
     }
-    if text.contains('_') {
+    // With any other character, an upstream that folds names to variables would take another header for it.
+    if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         return Err(Unreadable(
-            "header names with `_` are refused on the way in; expected one without".to_owned(),
+            "expected a header's name of letters, digits and `-`, such as \"apikey\"".to_owned(),
         ));
     }
     Ok(name)

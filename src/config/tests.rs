@@ -200,6 +200,18 @@ fn values_of_the_process() {
             &["2:10: `keys.header`: expected a header's name, such as \"apikey\""],
         ),
         (
+            "[keys]\nheader = \"api_key\"",
+            &[
+                "2:10: `keys.header`: expected a header's name of letters, digits and `-`, such as \"apikey\"",
+            ],
+        ),
+        (
+            "[keys]\nheader = \"api.key\"",
+            &[
+                "2:10: `keys.header`: expected a header's name of letters, digits and `-`, such as \"apikey\"",
+            ],
+        ),
+        (
             "[keys]\nstore = \"postgres://u:p@h/d\"",
             &["2:9: `keys.store`: PostgreSQL is not supported yet; expected \"sqlite:PATH\""],
         ),
