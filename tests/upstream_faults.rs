@@ -3,8 +3,8 @@
 
 mod support;
 
-use std::net::TcpListener;
 use std::sync::mpsc::sync_channel;
+use support::port::Port;
 use support::scripted::{Got, Peer, Scripted, outcome};
 use support::{Folder, Gateway, ROUTES, fleet};
 
@@ -192,10 +192,8 @@ fn an_upstream_never_sees_more_requests_than_attempts_were_logged() {
 
 #[test]
 fn an_upstream_that_is_down_is_502_and_one_that_is_back_serves() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    drop(listener);
-    let folder = Folder::new(address, "", ROUTES);
+    let port = Port::keep();
+    let folder = Folder::new(port.address, "", ROUTES);
     let gateway = folder.start();
     let mut client = gateway.connect();
     for _ in 0..3 {
@@ -205,15 +203,12 @@ fn an_upstream_that_is_down_is_502_and_one_that_is_back_serves() {
             (502, "ERR_UPSTREAM_UNAVAILABLE")
         );
     }
-    let _upstream = Scripted::on(
-        TcpListener::bind(address).expect("the port is still free"),
-        |mut peer| {
-            while let Some(head) = peer.head() {
-                peer.body(&head);
-                peer.answer("back");
-            }
-        },
-    );
+    let _upstream = Scripted::on(port.listen(), |mut peer| {
+        while let Some(head) = peer.head() {
+            peer.body(&head);
+            peer.answer("back");
+        }
+    });
     // A body that nobody took may have cost the client its connection.
     let answer = gateway.call("POST /open/x", &[], "body");
     assert_eq!((answer.status, answer.text().as_str()), (200, "back"));

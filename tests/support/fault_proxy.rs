@@ -5,6 +5,7 @@
 //! ones. A connection that it struck stays struck when the proxy is disarmed, as a broken connection stays broken: who
 //! is served after that was given another one.
 
+use super::port::Port;
 use super::wire::runtime;
 use std::io;
 use std::net::SocketAddr;
@@ -55,6 +56,7 @@ pub struct FaultProxy {
     target: Place,
     state: Arc<State>,
     door: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
+    port: Option<Port>,
     _folder: Option<tempfile::TempDir>,
 }
 
@@ -83,21 +85,26 @@ impl Drop for FaultProxy {
 impl FaultProxy {
     /// A proxy in front of this target, on a socket of the same kind.
     pub fn before(target: Place) -> Self {
-        let (place, folder) = match target {
-            Place::Tcp(_) => (Place::Tcp(([127, 0, 0, 1], 0).into()), None),
+        let (place, port, folder) = match target {
+            Place::Tcp(_) => {
+                let port = Port::keep();
+                (Place::Tcp(port.address), Some(port), None)
+            }
             Place::Unix(_) => {
                 let folder = tempfile::tempdir().expect("a folder");
-                (Place::Unix(folder.path().join("proxy.sock")), Some(folder))
+                let place = Place::Unix(folder.path().join("proxy.sock"));
+                (place, None, Some(folder))
             }
         };
-        let mut proxy = FaultProxy {
+        let proxy = FaultProxy {
             place,
             target,
             state: Arc::default(),
             door: Mutex::new(None),
+            port,
             _folder: folder,
         };
-        proxy.place = proxy.open();
+        proxy.accept();
         proxy
     }
 
@@ -146,22 +153,13 @@ impl FaultProxy {
 
     /// Accepts connections again, at the same place.
     pub fn accept(&self) {
-        self.open();
-    }
-
-    fn open(&self) -> Place {
         let _runtime = runtime().enter();
-        let (door, place) = match &self.place {
-            Place::Tcp(address) => {
-                let listener = std::net::TcpListener::bind(address).expect("the port is free");
+        let door = match (&self.place, &self.port) {
+            (Place::Unix(path), _) => Door::Unix(UnixListener::bind(path).expect("a socket")),
+            (Place::Tcp(_), port) => {
+                let listener = port.as_ref().expect("a port").listen();
                 listener.set_nonblocking(true).expect("nonblocking");
-                let place = Place::Tcp(listener.local_addr().expect("an address"));
-                let listener = TcpListener::from_std(listener).expect("a listener");
-                (Door::Tcp(listener), place)
-            }
-            Place::Unix(path) => {
-                let listener = UnixListener::bind(path).expect("a socket");
-                (Door::Unix(listener), self.place.clone())
+                Door::Tcp(TcpListener::from_std(listener).expect("a listener"))
             }
         };
         let (target, state) = (self.target.clone(), Arc::clone(&self.state));
@@ -190,7 +188,6 @@ impl FaultProxy {
             connections.shutdown().await;
         });
         *self.door.lock().unwrap() = Some((leave, task));
-        place
     }
 }
 

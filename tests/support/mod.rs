@@ -12,6 +12,7 @@ pub mod fleet;
 pub mod frames;
 pub mod house;
 pub mod local;
+pub mod port;
 pub mod process;
 pub mod scripted;
 pub mod tools;
