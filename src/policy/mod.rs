@@ -34,7 +34,7 @@
 //!
 //! Where things are: a path's text is read in `pattern`; patterns hang in the `tree` (many literals at one node
 //! in `literals`), and a request comes down it in `walk`; at its end `methods` says who takes the method; `management` stands before the tree; `find` puts these
-//! together and `permit` makes the proofs. `compile` builds it all, with `reach` and `widen` for what cannot be seen
+//! together and `permit` makes the proofs. `compile` builds it all, with `reach` and `widen` (over `overlap`) for what cannot be seen
 //! from one route alone; `expect` runs the tests that a policy brings along.
 
 mod compile;
@@ -45,6 +45,7 @@ mod management;
 mod methods;
 #[cfg(test)]
 mod oracle;
+mod overlap;
 mod pattern;
 mod permit;
 mod problem;

@@ -8,19 +8,17 @@
 
 use super::compile::Written;
 use super::find::{Found, Query};
-use super::methods::DEFAULT;
-use super::pattern::{Pattern, Segment};
-use super::tree::{EndId, NodeId};
-use super::{Access, HostPattern, Policy, PolicyWarning, Route, RouteIndex};
+use super::overlap::Overlaps;
+use super::tree::EndId;
+use super::{Access, Policy, PolicyWarning, RouteIndex};
 use http::Method;
-use std::collections::{BTreeSet, HashMap};
 
 /// How many steps the whole search may take: seconds at most, and far more than an ordinary policy needs.
 const STEPS: usize = 5_000_000;
 
 /// The warnings of a policy.
 pub(super) fn warnings(policy: &Policy, written: &[Written]) -> Vec<PolicyWarning> {
-    let search = Search::new(policy, written);
+    let search = Overlaps::new(policy, written);
     let mut warnings = Vec::new();
     let mut steps = STEPS;
     for specific in written {
@@ -33,12 +31,12 @@ pub(super) fn warnings(policy: &Policy, written: &[Written]) -> Vec<PolicyWarnin
         if missing.is_empty() {
             continue;
         }
-        let Some(overlapping) = search.overlapping(specific, &mut steps) else {
+        let Some(overlapping) = search.of(specific, &mut steps) else {
             let place = policy.routes[table.routes()[0].index()].place.clone();
             warnings.push(PolicyWarning::NotAllCompared { place });
             break;
         };
-        search.compare(specific, &missing, &overlapping, &mut warnings);
+        compare(&search, specific, &missing, &overlapping, &mut warnings);
     }
     warnings.sort_by(|a, b| {
         let key =
@@ -48,206 +46,69 @@ pub(super) fn warnings(policy: &Policy, written: &[Written]) -> Vec<PolicyWarnin
     warnings
 }
 
-struct Search<'p> {
-    policy: &'p Policy,
-    written: HashMap<EndId, &'p Written>,
-    /// Every method that some request of interest may have.
-    methods: Vec<Method>,
-    /// Every host pattern of the policy with its root.
-    roots: Vec<(Option<&'p HostPattern>, NodeId)>,
-    /// A segment that is no literal of the policy.
-    fresh: String,
-}
-
-impl<'p> Search<'p> {
-    fn new(policy: &'p Policy, written: &'p [Written]) -> Self {
-        let mut methods = DEFAULT.to_vec();
-        let mut hosts = BTreeSet::new();
-        let mut longest = 0;
-        for end in written {
-            for (method, _) in policy.tree.end(end.end).taken() {
-                if !methods.contains(method) {
-                    methods.push(method.clone());
-                }
-            }
-            hosts.insert(end.host.as_ref());
-            for segment in &end.pattern.segments {
-                if let Segment::Literal(text) = segment {
-                    longest = longest.max(text.len());
-                }
-            }
-        }
-        let roots = hosts
-            .into_iter()
-            .filter_map(|host| Some((host, policy.tree.root(host)?)))
-            .collect();
-        Search {
-            policy,
-            written: written.iter().map(|end| (end.end, end)).collect(),
-            methods,
-            roots,
-            // Longer than any literal, so equal to none.
-            fresh: "x".repeat(longest + 1),
-        }
-    }
-
-    /// The other ends, of this host or a broader one, that have a request in common with this one; `None` when the
-    /// steps are used up.
-    fn overlapping(&self, specific: &Written, steps: &mut usize) -> Option<Vec<EndId>> {
-        let segments = &specific.pattern.segments;
-        let mut found = Vec::new();
-        for (host, root) in &self.roots {
-            if !covers(*host, specific.host.as_ref()) {
+/// Puts a request for each missing method and each overlap to the policy.
+fn compare(
+    search: &Overlaps<'_>,
+    specific: &Written,
+    missing: &[&Method],
+    overlapping: &[EndId],
+    warnings: &mut Vec<PolicyWarning>,
+) {
+    let route = |index: RouteIndex| &search.policy.routes[index.index()];
+    for other in overlapping {
+        let table = search.policy.tree.end(*other);
+        let mut widening: Vec<(RouteIndex, RouteIndex, Vec<Method>)> = Vec::new();
+        for method in missing {
+            let Some(broader) = table.route(method) else {
+                continue;
+            };
+            let Some(narrow) = narrower_than(search.policy, specific, broader) else {
+                continue;
+            };
+            let host = specific.host.as_ref().map(|host| search.host_of(host));
+            let path = search.request_for_both(&specific.pattern, &search.written[other].pattern);
+            let query = Query {
+                method,
+                host: host.as_deref(),
+                path: &path,
+            };
+            let first = search
+                .policy
+                .walk(query)
+                .find(|end| *end == specific.end || end == other);
+            if first != Some(specific.end) || search.policy.find(query) != Found::Route(broader) {
                 continue;
             }
-            // Nodes, with how many of the pattern's segments led there; beyond its tail any way goes on.
-            let mut open = vec![(*root, 0)];
-            while let Some((id, used)) = open.pop() {
-                *steps = steps.checked_sub(1)?;
-                let node = self.policy.tree.node(id);
-                match segments.get(used) {
-                    None => {
-                        found.extend(node.exact);
-                        continue;
-                    }
-                    Some(Segment::Literal(text)) => {
-                        open.extend(node.literals.get(text).map(|child| (child, used + 1)));
-                        open.extend(
-                            node.param
-                                .filter(|_| !text.is_empty())
-                                .map(|child| (child, used + 1)),
-                        );
-                    }
-                    Some(Segment::Param(_)) => {
-                        open.extend(node.literals.nodes().map(|child| (child, used + 1)));
-                        open.extend(node.param.map(|child| (child, used + 1)));
-                    }
-                    Some(Segment::Tail(_)) => {
-                        found.extend(node.exact);
-                        open.extend(node.literals.nodes().map(|child| (child, used)));
-                        open.extend(node.param.map(|child| (child, used)));
-                    }
-                }
-                found.extend(node.tail);
+            match widening
+                .iter_mut()
+                .find(|(n, b, _)| (*n, *b) == (narrow, broader))
+            {
+                Some((_, _, methods)) => methods.push((*method).clone()),
+                None => widening.push((narrow, broader, vec![(*method).clone()])),
             }
         }
-        found.retain(|end| *end != specific.end);
-        Some(found)
-    }
-
-    /// Puts a request for each missing method and each overlap to the policy.
-    fn compare(
-        &self,
-        specific: &Written,
-        missing: &[&Method],
-        overlapping: &[EndId],
-        warnings: &mut Vec<PolicyWarning>,
-    ) {
-        for other in overlapping {
-            let table = self.policy.tree.end(*other);
-            let mut widening: Vec<(RouteIndex, RouteIndex, Vec<Method>)> = Vec::new();
-            for method in missing {
-                let Some(broader) = table.route(method) else {
-                    continue;
-                };
-                let Some(narrow) = self.narrower_than(specific, broader) else {
-                    continue;
-                };
-                let host = specific.host.as_ref().map(|host| self.host_of(host));
-                let path = self.request_for_both(&specific.pattern, &self.written[other].pattern);
-                let query = Query {
-                    method,
-                    host: host.as_deref(),
-                    path: &path,
-                };
-                let first = self
-                    .policy
-                    .walk(query)
-                    .find(|end| *end == specific.end || end == other);
-                if first != Some(specific.end) || self.policy.find(query) != Found::Route(broader) {
-                    continue;
-                }
-                match widening
-                    .iter_mut()
-                    .find(|(n, b, _)| (*n, *b) == (narrow, broader))
-                {
-                    Some((_, _, methods)) => methods.push((*method).clone()),
-                    None => widening.push((narrow, broader, vec![(*method).clone()])),
-                }
-            }
-            for (narrow, broader, methods) in widening {
-                let (narrow, broader) = (self.route(narrow), self.route(broader));
-                warnings.push(PolicyWarning::WidensByFallingThrough {
-                    pattern: specific.template.to_string(),
-                    broader: broader.template.to_string(),
-                    methods,
-                    place: narrow.place.clone(),
-                    other: broader.place.clone(),
-                });
-            }
+        for (narrow, broader, methods) in widening {
+            let (narrow, broader) = (route(narrow), route(broader));
+            warnings.push(PolicyWarning::WidensByFallingThrough {
+                pattern: specific.template.to_string(),
+                broader: broader.template.to_string(),
+                methods,
+                place: narrow.place.clone(),
+                other: broader.place.clone(),
+            });
         }
-    }
-
-    fn route(&self, index: RouteIndex) -> &Route {
-        &self.policy.routes[index.index()]
-    }
-
-    /// A route at the specific end that keeps out what the broader one lets in.
-    fn narrower_than(&self, specific: &Written, broader: RouteIndex) -> Option<RouteIndex> {
-        let routes = self.policy.tree.end(specific.end).routes().iter().copied();
-        routes
-            .into_iter()
-            .find(|route| admits_more(&self.route(broader).access, &self.route(*route).access))
-    }
-
-    /// A host that a host pattern matches, and no longer one.
-    fn host_of(&self, pattern: &HostPattern) -> String {
-        match pattern {
-            HostPattern::Exact(name) => name.to_string(),
-            HostPattern::Suffix(name) => format!("{}.{name}", self.fresh_label()),
-        }
-    }
-
-    fn fresh_label(&self) -> String {
-        let longest = self
-            .roots
-            .iter()
-            .filter_map(|(host, _)| *host)
-            .map(|host| host.to_string().len())
-            .max();
-        "x".repeat(longest.unwrap_or(0))
-    }
-
-    /// A path that matches both patterns, which overlap.
-    fn request_for_both(&self, one: &Pattern, other: &Pattern) -> String {
-        let mut path = String::new();
-        for at in 0..one.segments.len().max(other.segments.len()) {
-            path.push('/');
-            let at = |pattern: &'_ Pattern| pattern.segments.get(at).cloned();
-            match (at(one), at(other)) {
-                (Some(Segment::Literal(text)), _) | (_, Some(Segment::Literal(text))) => {
-                    path.push_str(&text);
-                }
-                _ => path.push_str(&self.fresh),
-            }
-        }
-        path
     }
 }
 
-/// Whether every host of `narrow` is also one of `broad`.
-fn covers(broad: Option<&HostPattern>, narrow: Option<&HostPattern>) -> bool {
-    let below = |name: &str, suffix: &str| {
-        name.strip_suffix(suffix)
-            .is_some_and(|rest| rest.ends_with('.'))
-    };
-    match (broad, narrow) {
-        (None, _) => true,
-        (Some(HostPattern::Exact(a)), Some(HostPattern::Exact(b))) => a == b,
-        (Some(HostPattern::Suffix(a)), Some(HostPattern::Suffix(b))) => a == b || below(b, a),
-        (Some(HostPattern::Suffix(a)), Some(HostPattern::Exact(b))) => below(b, a),
-        (Some(_), _) => false,
-    }
+/// A route at the specific end that keeps out what the broader one lets in.
+fn narrower_than(policy: &Policy, specific: &Written, broader: RouteIndex) -> Option<RouteIndex> {
+    let routes = policy.tree.end(specific.end).routes().iter().copied();
+    routes.into_iter().find(|route| {
+        admits_more(
+            &policy.routes[broader.index()].access,
+            &policy.routes[route.index()].access,
+        )
+    })
 }
 
 /// Whether the first lets in someone whom the second keeps out.
@@ -264,6 +125,7 @@ fn admits_more(broad: &Access, narrow: &Access) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::HostPattern;
     use super::super::testing::{compile, routes};
     use super::*;
 
