@@ -74,9 +74,15 @@ fn wrong(sample: &Loaded, method: &str, target: &str, least: Option<&str>) -> Ve
     let mut deny: Vec<Who> = deny.into_iter().map(scope).collect();
     deny.push(Who::Anyone);
     let expectation = Expectation {
-        method: Method::from_bytes(method.as_bytes()).expect(method),
-        target: target.to_owned(),
-        host: None,
+        name: None,
+        requests: vec![(
+            Method::from_bytes(method.as_bytes()).expect(method),
+            target.to_owned(),
+        )],
+        hosts: Vec::new(),
+        status: None,
+        route: None,
+        upstream: None,
         allow: allow.into_iter().map(scope).collect(),
         deny,
         place: Place {
@@ -235,7 +241,8 @@ fn the_sample_is_checked_without_a_warning_and_tests_every_group() {
             .map(|p| p.render(false))
             .collect::<String>()
     );
-    assert!(sample.expectations >= 30, "{} tests", sample.expectations);
+    let tests = sample.expectations.len();
+    assert!(tests >= 30, "{tests} tests");
     let routes = include_str!("../config/routes.toml");
     let (_, tests) = routes
         .split_once("# ---- tests")

@@ -11,6 +11,7 @@ pub mod load;
 mod logging;
 pub mod run;
 mod service;
+pub mod test;
 
 /// An error with all its causes, on one line: as the gateway's log has it.
 pub(crate) use crate::net::causes as chain;
@@ -30,6 +31,7 @@ Examples:
   keygate demo                                     everything on embedded defaults, nothing to set up
   keygate init gateway --upstream http://127.0.0.1:9000
   keygate check --config gateway/keygate.toml
+  keygate test  --config gateway/keygate.toml --coverage
   keygate run   --config gateway/keygate.toml
   keygate keys create --config gateway/keygate.toml --name 'Mobile app' --scope authOnly
   keygate load http://127.0.0.1:8080 --config gateway/keygate.toml --route 'GET /v3/users/{uid}'
@@ -46,6 +48,7 @@ enum CommandLine {
     /// Run the gateway.
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Test(test::TestArgs),
     Init(init::InitArgs),
     Keys(keys::KeysArgs),
     Demo(demo::DemoArgs),
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         CommandLine::Run(args) => run::run(args),
         CommandLine::Check(args) => check::run(args),
+        CommandLine::Test(args) => test::run(args),
         CommandLine::Init(args) => init::run(args),
         CommandLine::Keys(args) => keys::run(args),
         CommandLine::Demo(args) => demo::run(args),

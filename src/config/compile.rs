@@ -5,23 +5,36 @@
 //! expectation that fails is reported only if it fails whatever the faulty routes were meant to say.
 
 use super::fields::Desk;
+use super::load::Purpose;
 use super::problem::Problem;
 use super::process::Management;
 use super::routes::Rules;
-use crate::key::Scopes;
+use crate::key::{ScopeName, Scopes};
+use crate::policy::lint::{Finding, Levels, Subject, lint, looks_like_a_pattern};
 use crate::policy::{
     AccessSpec, Expectation, ExpectationFailure, ManagementSpec, Place, Policy, PolicyError,
     PolicySpec, RouteSpec,
 };
+
+/// What else the judgement needs to know.
+pub(super) struct About<'a> {
+    pub(super) purpose: Purpose,
+    pub(super) lints: &'a Levels,
+    /// Where each scope is declared.
+    pub(super) scopes: Vec<(ScopeName, Place)>,
+    /// A scope may be declared that could not be read.
+    pub(super) scopes_unsound: bool,
+}
 
 /// Compiles the rules and runs the expectations; what is wrong is on the desk.
 pub(super) fn judge(
     rules: Rules,
     scopes: Scopes,
     management: Management,
-    scopes_unsound: bool,
+    about: &About<'_>,
     desk: &mut Desk,
 ) -> Option<Policy> {
+    let scopes_unsound = about.scopes_unsound;
     let declared = scopes.declares(&management.scope.0);
     let off = management.paths.is_empty();
     let asked_for = !off || management.scope_written;
@@ -76,13 +89,21 @@ pub(super) fn judge(
     let mut faulty = rules.access_unknown;
     match &compiled {
         Ok(policy) => {
-            for warning in policy.warnings() {
-                let mut problem = Problem::warning(warning.place().clone(), warning.to_string());
-                if let Some(other) = warning.other_place() {
-                    problem = problem.related(other.clone(), "the broader one is here");
-                }
-                desk.report(problem);
+            let mut findings: Vec<Finding> = policy.warnings().iter().map(Finding::from).collect();
+            if about.purpose == Purpose::Review {
+                let subject = Subject {
+                    policy,
+                    spec: &of(rules.routes.clone()),
+                    expectations: &rules.expectations,
+                    scopes: &about.scopes,
+                };
+                findings.extend(lint(subject, about.lints));
             }
+            let found = |finding| Problem::found(finding, about.lints);
+            findings
+                .into_iter()
+                .filter_map(found)
+                .for_each(|problem| desk.report(problem));
         }
         Err(errors) => {
             for error in errors.iter().filter(|e| not_said(e)) {
@@ -91,7 +112,7 @@ pub(super) fn judge(
             faulty.extend(errors.iter().map(|e| e.place().clone()));
         }
     }
-    if rules.all_shapes_known && !scopes_unsound {
+    if rules.all_shapes_known && !scopes_unsound && about.purpose != Purpose::Test {
         let policies = if faulty.is_empty() {
             compiled.iter().cloned().collect()
         } else {
@@ -156,7 +177,12 @@ fn certain_failures(policies: &[Policy], expectation: &Expectation) -> Vec<Expec
 }
 
 fn problem(error: &PolicyError) -> Problem {
-    let problem = Problem::error(error.place().clone(), error.to_string());
+    let mut problem = Problem::error(error.place().clone(), error.to_string());
+    if let PolicyError::Pattern { pattern, .. } = error
+        && let Some((what, help)) = looks_like_a_pattern(pattern)
+    {
+        problem = problem.help(format!("this looks like {what}; {help}"));
+    }
     match (error, error.other_place()) {
         (PolicyError::Conflict { .. }, Some(other)) => {
             problem.related(other.clone(), "the other route is here")

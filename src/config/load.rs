@@ -4,7 +4,7 @@
 //! are closed, the policy is compiled, its expectations are run. Each step goes on with what the one before could
 //! read, so one reading finds all that is wrong. Only a reading without an error gives a [`Loaded`].
 
-use super::compile;
+use super::compile::{self, About};
 use super::fields::{Desk, File, Item, Table};
 use super::files::{Disk, FileSet, is_pattern, resolve};
 use super::headers::HeaderReader;
@@ -15,16 +15,17 @@ use super::secret::{SecretReader, Secrets};
 use super::settings::{Cold, Hot, KeySettings};
 use super::source::{self, Excerpt, ReadError, Source};
 use super::syntax::{self, Parsed};
-use super::{listeners, process, upstreams};
+use super::{lints, listeners, process, upstreams};
 use crate::key::{Authority, Reveal, ScopeName};
-use crate::policy::Place;
+use crate::policy::lint::Levels;
+use crate::policy::{Expectation, Place};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// Tables that stand in the main file only.
-const PROCESS_TABLES: [&str; 10] = [
+const PROCESS_TABLES: [&str; 11] = [
     "include",
     "server",
     "admin",
@@ -35,6 +36,7 @@ const PROCESS_TABLES: [&str; 10] = [
     "limits",
     "upstreams",
     "cors",
+    "lints",
 ];
 
 /// A configuration that can be used.
@@ -50,14 +52,28 @@ pub struct Loaded {
     pub files: FileSet,
     /// What looks wrong but can be used.
     pub warnings: Vec<Problem>,
-    /// Tables `[[routes]]` and `[[expect]]`.
+    /// Tables `[[routes]]`.
     pub routes: usize,
-    pub expectations: usize,
+    /// Tables `[[expect]]`.
+    pub expectations: Vec<Expectation>,
+    /// How loud each lint is.
+    pub lints: Levels,
     /// Where the key store is named, for problems with it that show only when it is opened.
     pub store_spot: Spot,
     /// Where the master secret's file is named, likewise.
     pub secret_spot: Spot,
     pub(super) mark: Mark,
+}
+
+/// What a configuration is read for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// To be used: what is wrong is wanted.
+    Use,
+    /// To be reviewed: what is probably not meant is wanted too.
+    Review,
+    /// To be tested: expectations are read, and not held against it.
+    Test,
 }
 
 /// A place in a configuration that was read, with its line.
@@ -97,6 +113,14 @@ pub fn load(main_file: &Path, secrets: Secrets) -> Result<Loaded, Problems> {
     read(main_file, secrets).outcome
 }
 
+/// The same, for another purpose than to be used.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_for(purpose: Purpose, main_file: &Path, secrets: Secrets) -> Result<Loaded, Problems> {
+    read_from(&Disk::Real, main_file, secrets, purpose).outcome
+}
+
 /// Reads `[keys]` alone, for commands that need the key store and nothing else: faults of other tables, and of what is
 /// included, do not stand in their way.
 ///
@@ -124,16 +148,17 @@ pub fn load_texts(main: &str, included: &[(&str, &str)]) -> Result<Loaded, Probl
     for (path, text) in included {
         files.insert(PathBuf::from(path), text.as_bytes().to_vec());
     }
-    read_from(&Disk::Memory(files), name, Secrets::Skipped).outcome
+    read_from(&Disk::Memory(files), name, Secrets::Skipped, Purpose::Use).outcome
 }
 
 /// Reads from the disk, and says also what was read.
 pub(super) fn read(main_file: &Path, secrets: Secrets) -> Reading {
-    read_from(&Disk::Real, main_file, secrets)
+    read_from(&Disk::Real, main_file, secrets, Purpose::Use)
 }
 
-fn read_from(disk: &Disk, main_file: &Path, secrets: Secrets) -> Reading {
+fn read_from(disk: &Disk, main_file: &Path, secrets: Secrets, purpose: Purpose) -> Reading {
     let mut reader = Reader::new(disk, main_file, secrets);
+    reader.purpose = purpose;
     let loaded = reader.main(main_file);
     let Reader {
         files,
@@ -159,6 +184,7 @@ fn read_from(disk: &Disk, main_file: &Path, secrets: Secrets) -> Reading {
             warnings: problems,
             routes: parts.routes,
             expectations: parts.expectations,
+            lints: parts.lints,
             store_spot,
             secret_spot,
             mark,
@@ -176,7 +202,8 @@ struct Parts {
     cold: Cold,
     hot: Hot,
     routes: usize,
-    expectations: usize,
+    expectations: Vec<Expectation>,
+    lints: Levels,
     store: Place,
     secret: Place,
 }
@@ -185,6 +212,7 @@ struct Reader<'d> {
     disk: &'d Disk,
     folder: PathBuf,
     secrets: Secrets,
+    purpose: Purpose,
     files: FileSet,
     desk: Desk,
     mark: blake3::Hasher,
@@ -203,6 +231,7 @@ impl<'d> Reader<'d> {
             disk,
             folder,
             secrets,
+            purpose: Purpose::Use,
             files: FileSet::new(main_file),
             desk: Desk::default(),
             mark: blake3::Hasher::new(),
@@ -289,6 +318,7 @@ impl Reader<'_> {
         let timeouts = process::timeouts(&mut root, &mut self.desk);
         let limits = process::limits(&mut root, &mut self.desk);
         let cors = process::cors(&mut root, &mut self.desk);
+        let lints = lints::lints(&mut root, &mut self.desk);
         let mut headers = HeaderReader {
             secrets: &mut secrets,
             key: &keys.settings.header,
@@ -352,7 +382,7 @@ impl Reader<'_> {
                 .help("write a `[[routes]]` table, here or in a file that `include` names"),
             );
         }
-        let (routes, expectations) = (rules.written, rules.expectations.len());
+        let (routes, expectations) = (rules.written, rules.expectations.clone());
         let authority = Arc::new(Authority {
             scopes: scopes.clone(),
             management: management.scope.0.clone(),
@@ -360,13 +390,13 @@ impl Reader<'_> {
         let default_scope = ScopeName::parse("authOnly")
             .ok()
             .filter(|scope| scopes.declares(scope));
-        let policy = compile::judge(
-            rules,
-            scopes,
-            management,
-            shared.scopes_unsound,
-            &mut self.desk,
-        )?;
+        let about = About {
+            purpose: self.purpose,
+            lints: &lints,
+            scopes: shared.declared(),
+            scopes_unsound: shared.scopes_unsound,
+        };
+        let policy = compile::judge(rules, scopes, management, &about, &mut self.desk)?;
         Some(Parts {
             cold: Cold {
                 listen: listeners.listen,
@@ -394,6 +424,7 @@ impl Reader<'_> {
             },
             routes,
             expectations,
+            lints,
             store: keys.store_place,
             secret: keys.secret_place,
         })

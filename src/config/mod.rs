@@ -21,6 +21,7 @@ mod files;
 mod headers;
 mod hints;
 mod hosts;
+mod lints;
 mod listeners;
 mod live;
 #[cfg(test)]
@@ -44,7 +45,7 @@ mod value;
 pub use files::{FileSet, Look};
 pub use hosts::Hosts;
 pub use live::{Live, ReloadStatus};
-pub use load::{Loaded, Spot, load, load_keys, load_texts};
+pub use load::{Loaded, Purpose, Spot, load, load_for, load_keys, load_texts};
 pub use problem::{Problem, Problems, Severity};
 pub use secret::Secrets;
 pub use settings::{

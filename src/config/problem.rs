@@ -6,6 +6,7 @@
 
 use super::source::Excerpt;
 use crate::policy::Place;
+use crate::policy::lint::{Finding, Level, Levels, Lint};
 use std::fmt::{self, Write as _};
 
 /// Whether a problem keeps a configuration from being used.
@@ -13,6 +14,19 @@ use std::fmt::{self, Write as _};
 pub enum Severity {
     Error,
     Warning,
+    /// Worth knowing, and nothing to mend.
+    Note,
+}
+
+impl Severity {
+    /// As it is said.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        }
+    }
 }
 
 /// One thing that is wrong, or looks it.
@@ -20,6 +34,8 @@ pub enum Severity {
 pub struct Problem {
     pub place: Place,
     pub severity: Severity,
+    /// The lint that found it.
+    pub lint: Option<Lint>,
     /// What is wrong and what was expected; lower case, no full stop.
     pub message: String,
     /// What to do about it.
@@ -36,6 +52,7 @@ impl Problem {
         Problem {
             place,
             severity: Severity::Error,
+            lint: None,
             message: message.into(),
             help: None,
             related: Vec::new(),
@@ -49,6 +66,25 @@ impl Problem {
             severity: Severity::Warning,
             ..Problem::error(place, message)
         }
+    }
+
+    /// What a lint found, at the level that it has; `None` where that is off.
+    pub(super) fn found(finding: Finding, levels: &Levels) -> Option<Self> {
+        let severity = match levels.of(finding.lint) {
+            Level::Allow => return None,
+            Level::Note => Severity::Note,
+            Level::Warn => Severity::Warning,
+        };
+        let related = finding.related.into_iter();
+        Some(Problem {
+            severity,
+            lint: Some(finding.lint),
+            help: finding.help,
+            related: related
+                .map(|(place, part)| (place, part.to_owned()))
+                .collect(),
+            ..Problem::error(finding.place, finding.message)
+        })
     }
 
     /// The same with a hint at what to do.
@@ -69,16 +105,23 @@ impl Problem {
     pub fn render(&self, colour: bool) -> String {
         let paint = |code: &'static str| if colour { code } else { "" };
         let (bold, dim, reset) = (paint("\x1b[1m"), paint("\x1b[2m"), paint("\x1b[0m"));
-        let (word, tint) = match self.severity {
-            Severity::Error => ("error", paint("\x1b[1;31m")),
-            Severity::Warning => ("warning", paint("\x1b[1;33m")),
+        let word = self.severity.word();
+        let tint = match self.severity {
+            Severity::Error => paint("\x1b[1;31m"),
+            Severity::Warning => paint("\x1b[1;33m"),
+            Severity::Note => paint("\x1b[1;36m"),
         };
         let mut out = String::new();
         // Writing to a String cannot fail, so its results say nothing.
         let _ = writeln!(
             out,
-            "{bold}{}:{reset} {tint}{word}:{reset} {bold}{}{reset}",
-            self.place, self.message
+            "{bold}{}:{reset} {tint}{word}:{reset} {bold}{}{reset}{}",
+            self.place,
+            self.message,
+            self.lint.map_or_else(String::new, |lint| format!(
+                " {dim}[{}]{reset}",
+                lint.name()
+            ))
         );
         if let Some(excerpt) = &self.excerpt {
             let number = self.place.line.to_string();
@@ -114,12 +157,8 @@ pub struct Problems(pub Vec<Problem>);
 impl Problems {
     /// How many are errors and how many are warnings.
     pub fn count(&self) -> (usize, usize) {
-        let errors = self
-            .0
-            .iter()
-            .filter(|p| p.severity == Severity::Error)
-            .count();
-        (errors, self.0.len() - errors)
+        let of = |severity| self.0.iter().filter(|p| p.severity == severity).count();
+        (of(Severity::Error), of(Severity::Warning))
     }
 
     /// One line for a status page: the first error, and how many there are besides.

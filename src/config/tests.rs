@@ -34,6 +34,7 @@ fn line(problem: &Problem) -> String {
     let warning = match problem.severity {
         Severity::Error => "",
         Severity::Warning => "warning: ",
+        Severity::Note => "note: ",
     };
     let separator = if file.is_empty() { "" } else { ":" };
     format!(
@@ -74,7 +75,7 @@ fn a_good_configuration_gives_no_problem_and_the_defaults() {
     assert_eq!(loaded.cold.keys.header, "apikey");
     assert!(loaded.cold.keys.store.is_absolute());
     assert!(loaded.cold.keys.store.ends_with("data/keygate.db"));
-    assert_eq!((loaded.routes, loaded.expectations), (1, 0));
+    assert_eq!((loaded.routes, loaded.expectations.len()), (1, 0));
 }
 
 #[test]
@@ -86,7 +87,7 @@ fn the_shipped_samples_are_fine() {
     let warnings: Vec<_> = loaded.warnings.iter().map(line).collect();
     assert_eq!(warnings, [""; 0]);
     assert!(loaded.routes > 20);
-    assert!(loaded.expectations > 10);
+    assert!(loaded.expectations.len() > 10);
 }
 
 #[test]

@@ -218,23 +218,23 @@ impl Reject {
                 "Too many requests without a valid API key.",
                 "Wait for the time that Retry-After gives, and send a valid API key.",
             ),
-            Reject::Refused(refusal) => match refusal {
+            Reject::Refused(ref refusal) => match refusal {
                 Refusal::Unidentified => no_key(),
                 Refusal::NoRoute => (
-                    S::NOT_FOUND,
+                    refusal.status(),
                     C::ApiNotFound,
                     "This API does not exist.",
                     "No route of the gateway's policy matches this path.",
                 ),
                 Refusal::MethodNotAllowed { .. } => (
-                    S::METHOD_NOT_ALLOWED,
+                    refusal.status(),
                     C::ApiNotFound,
                     "This API does not take this method.",
                     "The header Allow lists the methods that this path takes.",
                 ),
                 Refusal::Denied | Refusal::ScopeLacking => return Some(no_access()),
                 Refusal::AmbiguousTarget => (
-                    S::BAD_REQUEST,
+                    refusal.status(),
                     C::BadRequest,
                     "The request's target is not acceptable.",
                     "The path could be read in more than one way.",
@@ -446,50 +446,41 @@ fn unknown_key() -> ErrorBody {
 }
 
 fn admit_body(error: AdmitError) -> ErrorBody {
-    let bad = StatusCode::BAD_REQUEST;
-    let (status, message, dev) = match error {
+    let (message, dev) = match error {
         AdmitError::Method => (
-            bad,
             "The request's method is not acceptable.",
             "A method is in upper case, and neither TRACE nor CONNECT.",
         ),
         AdmitError::Host(_) => (
-            bad,
             "The request's host is not acceptable.",
             "A request has one Host header, with a name or an address and at most a port.",
         ),
         AdmitError::Target(_) => (
-            bad,
             "The request's target is not acceptable.",
             "The target could be read in more than one way.",
         ),
         AdmitError::TargetTooLong => (
-            StatusCode::URI_TOO_LONG,
             "The request's target is too long.",
             "The target has more bytes than the gateway's limit.",
         ),
         AdmitError::TooManyHeaders | AdmitError::HeadTooLarge => (
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "The request's headers are too large.",
             "The headers are more, or have more bytes, than the gateway's limits.",
         ),
         AdmitError::Underscore => (
-            bad,
             "The request's headers are not acceptable.",
             "A header's name has no underscore.",
         ),
         AdmitError::Framing => (
-            bad,
             "The request's framing is not acceptable.",
             "The length of a body is given once: by Content-Length, or by chunked transfer.",
         ),
         AdmitError::Expectation => (
-            StatusCode::EXPECTATION_FAILED,
             "The request's expectation cannot be met.",
             "The only expectation that can be met is 100-continue.",
         ),
     };
-    plain(status, ErrorCode::BadRequest, message, dev)
+    plain(error.status(), ErrorCode::BadRequest, message, dev)
 }
 
 fn management_body(error: ManagementError) -> ErrorBody {

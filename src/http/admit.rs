@@ -11,7 +11,7 @@
 use super::host::canonical_host;
 use super::{Exceptions, HostError, TargetError, canonical_path, parse_host};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use std::borrow::Cow;
 
 /// What a head may be.
@@ -307,6 +307,24 @@ pub enum AdmitError {
     Framing,
     #[error("the only expectation that can be met is `100-continue`")]
     Expectation,
+}
+
+impl AdmitError {
+    /// The status of the answer.
+    pub fn status(self) -> StatusCode {
+        match self {
+            AdmitError::TargetTooLong => StatusCode::URI_TOO_LONG,
+            AdmitError::TooManyHeaders | AdmitError::HeadTooLarge => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            }
+            AdmitError::Expectation => StatusCode::EXPECTATION_FAILED,
+            AdmitError::Method
+            | AdmitError::Host(_)
+            | AdmitError::Target(_)
+            | AdmitError::Underscore
+            | AdmitError::Framing => StatusCode::BAD_REQUEST,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,18 +1,36 @@
 //! `[[expect]]`: tests that a policy carries with it.
 //!
-//! An expectation names a request, who must be let through and who must be refused. It is put to the same functions
-//! that decide about real requests, with a scope in place of a key. A request that would be refused before routes are
-//! looked at (a dot segment, TRACE) is refused here too: nobody is let through.
+//! An expectation names requests, who must be let through and who must be refused; it may also say by which route, to which
+//! upstream, with which status. Each of its requests is put to the functions that decide about real ones, with a scope in
+//! place of a key. A request that would be refused before routes are looked at (a dot segment, TRACE) is refused here
+//! too: nobody is let through.
 
-use super::find::Query;
+use super::asked::{Asked, Denial, NO_LIMITS};
 use super::permit::Refusal;
 use super::problem::{ExpectationFailure, nearest_hint, nearest_scope};
 use super::spec::{Expectation, Who};
-use super::{Exceptions, Place, Policy};
-use crate::http::canonical_path;
-use crate::key::ScopeName;
-use http::Method;
+use super::{Place, Policy, RouteIndex, Target};
+use std::collections::BTreeSet;
 use std::fmt;
+
+impl Expectation {
+    /// Each request to each host.
+    pub fn cases(&self) -> impl Iterator<Item = Asked> {
+        let hosts: Vec<Option<&String>> = if self.hosts.is_empty() {
+            vec![None]
+        } else {
+            self.hosts.iter().map(Some).collect()
+        };
+        self.requests.iter().flat_map(move |(method, target)| {
+            let hosts = hosts.clone();
+            hosts.into_iter().map(move |host| Asked {
+                method: method.clone(),
+                target: target.clone(),
+                host: host.cloned(),
+            })
+        })
+    }
+}
 
 impl Policy {
     /// Tests the policy; what fails comes with a sentence that says what was decided instead, and by which route.
@@ -27,97 +45,131 @@ impl Policy {
                 other: None,
             }];
         }
-        let allow = expectation.allow.iter().map(|who| (who, true));
-        let deny = expectation.deny.iter().map(|who| (who, false));
-        allow
-            .chain(deny)
-            .filter_map(|(who, wanted)| self.check_one(expectation, who, wanted))
-            .collect()
-    }
-
-    fn check_one(
-        &self,
-        expectation: &Expectation,
-        who: &Who,
-        wanted: bool,
-    ) -> Option<ExpectationFailure> {
-        let fail = |what: String, other: Option<Place>| {
-            Some(ExpectationFailure {
-                what,
-                place: expectation.place.clone(),
-                other,
-            })
-        };
-        let scope = match who {
-            Who::Anyone => None,
-            Who::Scope(scope) if !self.scopes.declares(scope) => {
-                let hint = nearest_hint(&nearest_scope(scope, self.scopes.names()));
-                return fail(format!("the scope `{scope}` is not declared{hint}"), None);
+        let mut failures = Vec::new();
+        for asked in expectation.cases() {
+            let case = Case {
+                policy: self,
+                expectation,
+                asked,
+            };
+            failures.extend(case.route());
+            for (list, wanted) in [(&expectation.allow, true), (&expectation.deny, false)] {
+                failures.extend(list.iter().filter_map(|who| case.who(who, wanted)));
             }
-            Who::Scope(scope) => Some(scope),
-        };
-        let (decision, name, place) = self.decide(expectation, scope);
-        if decision.is_ok() == wanted {
-            return None;
         }
-        let by = name.map_or_else(String::new, |name| format!(" by the route `{name}`"));
-        let request = format!("{} {}", expectation.method, expectation.target);
-        let who = Shown(who);
-        let what = match decision {
-            Ok(()) => format!("`{request}` was to be refused for {who}, and is let through{by}"),
-            Err(why) => {
-                format!("`{request}` was to be let through for {who}, and is refused{by}: {why}")
-            }
-        };
-        fail(what, place)
+        failures
     }
 
-    /// The decision, with name and place of the route that takes the request.
-    fn decide(
-        &self,
-        expectation: &Expectation,
-        scope: Option<&ScopeName>,
-    ) -> (Result<(), String>, Option<&str>, Option<Place>) {
-        let (path, needs) = match admitted_path(&expectation.method, &expectation.target) {
-            Ok(admitted) => admitted,
-            Err(why) => return (Err(why), None, None),
-        };
-        let host = expectation
-            .host
-            .as_ref()
-            .map(|host| host.to_ascii_lowercase());
-        let query = Query {
-            method: &expectation.method,
-            host: host.as_deref(),
-            path: &path,
-        };
-        let routed = self.routed(query, needs);
-        let route = routed.route(self);
-        let (name, place) = (route.map(|r| &*r.name), route.map(|r| r.place.clone()));
-        let decision = self
-            .judge(routed, scope)
-            .map(|_| ())
-            .map_err(|refusal| match &refusal {
-                Refusal::MethodNotAllowed { allow } => {
-                    format!("{refusal}, only {}", allow.to_str().unwrap_or_default())
-                }
-                _ => refusal.to_string(),
-            });
-        (decision, name, place)
+    /// The routes that take one of the expectation's requests.
+    pub fn touched_by(&self, expectation: &Expectation) -> BTreeSet<RouteIndex> {
+        let cases = expectation.cases();
+        let admitted = cases.filter_map(|asked| asked.admit(&NO_LIMITS).ok());
+        admitted
+            .filter_map(|request| self.route(&request).route_index())
+            .collect()
     }
 }
 
-/// What admission makes of a request line, as far as a policy is concerned.
-fn admitted_path(method: &Method, target: &str) -> Result<(String, Exceptions), String> {
-    if matches!(*method, Method::TRACE | Method::CONNECT)
-        || method.as_str().bytes().any(|b| b.is_ascii_lowercase())
-    {
-        return Err(format!("the method {method} is refused everywhere"));
+/// One request of an expectation.
+struct Case<'a> {
+    policy: &'a Policy,
+    expectation: &'a Expectation,
+    asked: Asked,
+}
+
+impl Case<'_> {
+    fn failure(&self, what: String, other: Option<Place>) -> ExpectationFailure {
+        ExpectationFailure {
+            what,
+            place: self.expectation.place.clone(),
+            other,
+        }
     }
-    let path = target.split_once('?').map_or(target, |(path, _)| path);
-    match canonical_path(path) {
-        Ok((path, needs)) => Ok((path.into_owned(), needs)),
-        Err(error) => Err(error.to_string()),
+
+    /// Whether the route, and the upstream that it leads to, are those that are named.
+    fn route(&self) -> Option<ExpectationFailure> {
+        let expected = self.expectation;
+        if expected.route.is_none() && expected.upstream.is_none() {
+            return None;
+        }
+        let request = &self.asked;
+        let route = self.policy.verdict(request, &NO_LIMITS, None).route;
+        let place = route.map(|route| route.place.clone());
+        if let Some(name) = &expected.route {
+            match route {
+                Some(route) if *route.name == **name => {}
+                Some(route) => {
+                    let what = format!(
+                        "`{request}` was to be taken by the route `{name}`, and is by `{}`",
+                        route.name
+                    );
+                    return Some(self.failure(what, place));
+                }
+                None => {
+                    let what = format!(
+                        "`{request}` was to be taken by the route `{name}`, and is by none"
+                    );
+                    return Some(self.failure(what, None));
+                }
+            }
+        }
+        let (index, name) = expected.upstream.as_ref()?;
+        let instead = match route.map(|route| route.target) {
+            Some(Target::Upstream(at)) if at == *index => return None,
+            Some(Target::Upstream(_)) => "to another one",
+            Some(Target::Management(_)) => "to keygate's own management API",
+            None => "to none",
+        };
+        let what = format!("`{request}` was to go to the upstream `{name}`, and goes {instead}");
+        Some(self.failure(what, place))
+    }
+
+    /// Whether someone fares as expected.
+    fn who(&self, who: &Who, wanted: bool) -> Option<ExpectationFailure> {
+        let scope = match who {
+            Who::Anyone => None,
+            Who::Scope(scope) if !self.policy.scopes.declares(scope) => {
+                let hint = nearest_hint(&nearest_scope(scope, self.policy.scopes.names()));
+                let what = format!("the scope `{scope}` is not declared{hint}");
+                return Some(self.failure(what, None));
+            }
+            Who::Scope(scope) => Some(scope),
+        };
+        let request = &self.asked;
+        let verdict = self.policy.verdict(request, &NO_LIMITS, scope);
+        let by = match verdict.route {
+            Some(route) => format!(" by the route `{}`", route.name),
+            None => String::new(),
+        };
+        let who = Shown(who);
+        let what = match (verdict.outcome, wanted, self.expectation.status) {
+            (Ok(()), true, _) => return None,
+            (Ok(()), false, _) => {
+                format!("`{request}` was to be refused for {who}, and is let through{by}")
+            }
+            (Err(denial), true, _) => format!(
+                "`{request}` was to be let through for {who}, and is refused{by}: {}",
+                why(&denial)
+            ),
+            (Err(denial), false, Some(status)) if denial.status() != status => format!(
+                "`{request}` was to be refused with {} for {who}, and is with {}{by}: {}",
+                status.as_u16(),
+                denial.status().as_u16(),
+                why(&denial)
+            ),
+            (Err(_), false, _) => return None,
+        };
+        Some(self.failure(what, verdict.route.map(|route| route.place.clone())))
+    }
+}
+
+/// Why someone is refused, in words.
+fn why(denial: &Denial) -> String {
+    match denial {
+        Denial::Policy(Refusal::MethodNotAllowed { allow }) => {
+            format!("{denial}, only {}", allow.to_str().unwrap_or_default())
+        }
+        _ => denial.to_string(),
     }
 }
 
@@ -137,6 +189,7 @@ impl fmt::Display for Shown<'_> {
 mod tests {
     use super::super::testing::{compile, place, routes, scope};
     use super::*;
+    use http::StatusCode;
 
     fn who(names: &str) -> Vec<Who> {
         let one = |name| match name {
@@ -156,15 +209,28 @@ mod tests {
         compile(specs).unwrap()
     }
 
+    fn expectation(requests: &[(&str, &str)]) -> Expectation {
+        let request =
+            |(method, target): &(&str, &str)| (method.parse().unwrap(), (*target).to_owned());
+        Expectation {
+            name: None,
+            requests: requests.iter().map(request).collect(),
+            hosts: Vec::new(),
+            allow: Vec::new(),
+            deny: Vec::new(),
+            status: None,
+            route: None,
+            upstream: None,
+            place: place(77),
+        }
+    }
+
     fn failures(request: &str, allow: &str, deny: &str) -> Vec<(String, usize)> {
         let (method, target) = request.split_once(' ').unwrap();
         let expectation = Expectation {
-            method: method.parse().unwrap(),
-            target: target.to_owned(),
-            host: Some("Example.COM".to_owned()),
             allow: who(allow),
             deny: who(deny),
-            place: place(77),
+            ..expectation(&[(method, target)])
         };
         let failures = policy().check(&expectation);
         assert!(
@@ -259,5 +325,85 @@ mod tests {
                 "{request}"
             );
         }
+    }
+
+    #[test]
+    fn every_request_to_every_host_is_a_case() {
+        let policy = policy();
+        let mut expected = expectation(&[("GET", "/open"), ("GET", "/v3/users/a")]);
+        expected.hosts = vec!["a.example".to_owned(), "B.example:80".to_owned()];
+        expected.allow = who("anyone");
+        let failed: Vec<String> = policy
+            .check(&expected)
+            .into_iter()
+            .map(|f| f.what)
+            .collect();
+        let refused = |host| {
+            format!(
+                "`GET /v3/users/a of host {host}` was to be let through for anyone without a key, and is refused by the route `/v3/users/{{uid}}`: the route is not public and no key was given"
+            )
+        };
+        assert_eq!(failed, [refused("a.example"), refused("B.example:80")]);
+        let touched = policy.touched_by(&expected);
+        let names: Vec<&str> = touched
+            .iter()
+            .map(|route| &*policy.routes()[route.index()].name)
+            .collect();
+        assert_eq!(names, ["/v3/users/{uid}", "GET /open"]);
+    }
+
+    #[test]
+    fn route_upstream_and_status_are_expected_too() {
+        let policy = policy();
+        let with = |change: &dyn Fn(&mut Expectation), request| {
+            let mut expected = expectation(&[request]);
+            change(&mut expected);
+            let failures = policy.check(&expected);
+            failures.into_iter().map(|f| f.what).collect::<Vec<_>>()
+        };
+        let status = |code| {
+            move |e: &mut Expectation| {
+                e.deny = who("full");
+                e.status = Some(StatusCode::from_u16(code).unwrap());
+            }
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(with(&status(404), ("GET", "/nowhere")), none);
+        assert_eq!(with(&status(405), ("GET", "/v3/users")), none);
+        assert_eq!(with(&status(403), ("GET", "/shut")), none);
+        assert_eq!(with(&status(400), ("GET", "/v3/..")), none);
+        assert_eq!(
+            with(&status(404), ("GET", "/shut")),
+            [
+                "`GET /shut` was to be refused with 404 for a key of scope `full`, and is with 403 by the route `/shut`: the route is closed for everyone"
+            ]
+        );
+        let route = |name: &'static str| {
+            move |e: &mut Expectation| {
+                e.allow = who("full");
+                e.route = Some(name.into());
+            }
+        };
+        assert_eq!(
+            with(&route("/v3/users/{uid}"), ("GET", "/v3/users/a")),
+            none
+        );
+        assert_eq!(
+            with(&route("GET /open"), ("GET", "/v3/users/a")),
+            [
+                "`GET /v3/users/a` was to be taken by the route `GET /open`, and is by `/v3/users/{uid}`"
+            ]
+        );
+        let upstream = |index| {
+            move |e: &mut Expectation| {
+                e.allow = who("full");
+                e.upstream = Some((index, "chat".into()));
+            }
+        };
+        assert_eq!(with(&upstream(0), ("GET", "/v3/users/a")), none);
+        assert_eq!(
+            with(&upstream(1), ("GET", "/v3/users/a")),
+            ["`GET /v3/users/a` was to go to the upstream `chat`, and goes to another one"]
+        );
     }
 }

@@ -35,11 +35,14 @@
 //! Where things are: a path's text is read in `pattern`; patterns hang in the `tree` (many literals at one node
 //! in `literals`), and a request comes down it in `walk`; at its end `methods` says who takes the method; `management` stands before the tree; `find` puts these
 //! together and `permit` makes the proofs. `compile` builds it all, with `reach` and `widen` (over `overlap`) for what cannot be seen
-//! from one route alone; `expect` runs the tests that a policy brings along.
+//! from one route alone; `expect` runs the tests that a policy brings along, on
+//! requests that are only `asked` about; `lint` says what of a policy is probably not meant.
 
+mod asked;
 mod compile;
 mod expect;
 mod find;
+pub mod lint;
 mod literals;
 mod management;
 mod methods;
@@ -59,6 +62,7 @@ mod walk;
 mod widen;
 
 pub use crate::http::Exceptions;
+pub use asked::{Asked, Denial, NO_HOST, NO_LIMITS, Verdict};
 pub use find::{Found, Query};
 pub use pattern::PatternError;
 pub use permit::{Identity, Permitted, Refusal, Routed};

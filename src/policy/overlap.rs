@@ -149,3 +149,22 @@ pub(super) fn covers(broad: Option<&HostPattern>, narrow: Option<&HostPattern>) 
         (Some(_), _) => false,
     }
 }
+
+/// Whether every path of `narrow` is also one of `broad`.
+pub(super) fn covers_path(broad: &Pattern, narrow: &Pattern) -> bool {
+    let mut rest = narrow.segments.iter();
+    for segment in &broad.segments {
+        match (segment, rest.next()) {
+            // A tail has a character at least.
+            (Segment::Tail(_), Some(Segment::Literal(text))) => {
+                return !text.is_empty() || rest.next().is_some();
+            }
+            (Segment::Tail(_), Some(_)) => return true,
+            (Segment::Param(_), Some(Segment::Param(_))) => {}
+            (Segment::Param(_), Some(Segment::Literal(text))) if !text.is_empty() => {}
+            (Segment::Literal(a), Some(Segment::Literal(b))) if a == b => {}
+            _ => return false,
+        }
+    }
+    rest.next().is_none()
+}

@@ -57,7 +57,7 @@ use super::{Access, Exceptions, Policy, PolicyId, Route, RouteIndex};
 use crate::http::Admitted;
 use crate::key::ScopeName;
 use crate::keycache::Principal;
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
 
 /// A request and what the policy has for it. Made by [`Policy::route`] alone.
@@ -74,6 +74,11 @@ impl Routed {
     /// Whether the client must be identified before anything is said: for all but a public route.
     pub fn needs_key(&self) -> bool {
         !self.public
+    }
+
+    /// What was found, for those who only ask.
+    pub(super) fn into_found(self) -> Found {
+        self.found
     }
 
     /// The number of the route that was found, for counters; `None` where none takes the request.
@@ -147,6 +152,19 @@ pub enum Refusal {
     AmbiguousTarget,
     #[error("the key's scope is not one of the route's")]
     ScopeLacking,
+}
+
+impl Refusal {
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Refusal::Unidentified => StatusCode::UNAUTHORIZED,
+            Refusal::NoRoute => StatusCode::NOT_FOUND,
+            Refusal::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::Denied | Refusal::ScopeLacking => StatusCode::FORBIDDEN,
+            Refusal::AmbiguousTarget => StatusCode::BAD_REQUEST,
+        }
+    }
 }
 
 impl Policy {

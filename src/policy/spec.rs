@@ -5,7 +5,7 @@
 
 use super::{Exceptions, HostPattern, Methods, Place, RouteSettings};
 use crate::key::{ScopeName, Scopes};
-use http::Method;
+use http::{Method, StatusCode};
 use std::sync::Arc;
 
 /// A policy as it was written.
@@ -63,18 +63,26 @@ pub struct ManagementSpec {
 }
 
 /// One `[[expect]]` table: a test of the policy.
+///
+/// Each request to each host is a case; what is expected holds for every one.
 #[derive(Clone, Debug)]
 pub struct Expectation {
-    /// The method of the request.
-    pub method: Method,
-    /// Its target as written: a path, with a query or without.
-    pub target: String,
-    /// Its host, without a port.
-    pub host: Option<String>,
+    /// What is tested, in the operator's words.
+    pub name: Option<Box<str>>,
+    /// Method and target as written: a path, with a query or without. Never empty.
+    pub requests: Vec<(Method, String)>,
+    /// The hosts, without a port. None: one that no route names.
+    pub hosts: Vec<String>,
     /// Who must be let through.
     pub allow: Vec<Who>,
     /// Who must be refused.
     pub deny: Vec<Who>,
+    /// The status that those who are refused get.
+    pub status: Option<StatusCode>,
+    /// The route that takes the request, by its name.
+    pub route: Option<Box<str>>,
+    /// The upstream that gets what is let through: its position in the snapshot's list, and its name.
+    pub upstream: Option<(usize, Box<str>)>,
     /// Where the table begins.
     pub place: Place,
 }

@@ -127,6 +127,12 @@ impl Tree {
         self.ends[end.0 as usize] = table;
     }
 
+    /// Every place where routes end, with those routes.
+    pub fn ends(&self) -> impl Iterator<Item = (EndId, &ByMethod)> {
+        let numbered = self.ends.iter().enumerate();
+        numbered.map(|(at, table)| (EndId(number(at)), table))
+    }
+
     fn next_end(&self) -> EndId {
         EndId(number(self.ends.len()))
     }

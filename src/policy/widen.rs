@@ -14,7 +14,7 @@ use super::{Access, Policy, PolicyWarning, RouteIndex};
 use http::Method;
 
 /// How many steps the whole search may take: seconds at most, and far more than an ordinary policy needs.
-const STEPS: usize = 5_000_000;
+pub(super) const STEPS: usize = 5_000_000;
 
 /// The warnings of a policy.
 pub(super) fn warnings(policy: &Policy, written: &[Written]) -> Vec<PolicyWarning> {

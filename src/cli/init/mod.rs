@@ -369,7 +369,7 @@ mod tests {
         let peek = runtime
             .block_on(store::peek(&loaded.cold.keys.store))
             .unwrap();
-        assert_eq!(peek.keys, 1);
+        assert_eq!(peek.keys(), 1);
     }
 
     #[test]

@@ -73,6 +73,14 @@ impl Shared {
         self.defaults_unsound = true;
     }
 
+    /// Where each scope is declared.
+    pub fn declared(&self) -> Vec<(ScopeName, Place)> {
+        let scopes = self.scopes.iter();
+        scopes
+            .map(|(name, scope)| (name.clone(), scope.place.clone()))
+            .collect()
+    }
+
     /// The declared scopes, closed over inclusion. What does not hold together is reported and left out.
     pub fn close_scopes(&self, desk: &mut Desk) -> Scopes {
         let names: Vec<&str> = self.scopes.keys().map(ScopeName::as_str).collect();

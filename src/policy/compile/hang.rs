@@ -8,7 +8,7 @@ use crate::policy::methods::{ByMethod, MethodClash};
 use crate::policy::pattern::Pattern;
 use crate::policy::problem::{PolicyError, list};
 use crate::policy::tree::{EndId, Tree};
-use crate::policy::{HostPattern, Methods, Place, RouteIndex};
+use crate::policy::{HostPattern, Methods, Place, Policy, RouteIndex};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,6 +19,23 @@ pub(in crate::policy) struct Written {
     pub pattern: Pattern,
     /// As text.
     pub template: Arc<str>,
+}
+
+impl Written {
+    /// All ends of a compiled policy.
+    pub(in crate::policy) fn of(policy: &Policy) -> Vec<Written> {
+        let ends = policy.tree.ends();
+        let written = ends.filter_map(|(end, table)| {
+            let route = &policy.routes[table.routes().first()?.index()];
+            Some(Written {
+                end,
+                host: route.host.clone(),
+                pattern: Pattern::parse(&route.template).ok()?,
+                template: Arc::clone(&route.template),
+            })
+        });
+        written.collect()
+    }
 }
 
 impl Compiler<'_> {

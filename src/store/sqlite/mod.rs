@@ -385,12 +385,19 @@ impl KeyStore for SqliteStore {
 }
 
 /// What can be told of a store without its secret.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Peek {
     /// Where it is.
     pub position: Position,
+    /// How many keys it has of each scope, by the scope's name.
+    pub scopes: Vec<(String, u64)>,
+}
+
+impl Peek {
     /// How many keys it has.
-    pub keys: u64,
+    pub fn keys(&self) -> u64 {
+        self.scopes.iter().map(|(_, keys)| keys).sum()
+    }
 }
 
 /// Looks into a store without its secret: it reads, makes no file, and asks for no environment.
@@ -409,14 +416,14 @@ pub async fn peek(path: &Path) -> Result<Peek, StoreError> {
         schema::check(&mut connection, &path).await?;
         let sql = |e| StoreError::from_sqlx(&path, e);
         let position = changes::position(&mut connection, 0).await.map_err(sql)?;
-        let keys: i64 = sqlx::query_scalar("SELECT count(*) FROM keys")
-            .fetch_one(&mut connection)
+        let by_scope = "SELECT scope, count(*) FROM keys GROUP BY scope ORDER BY scope";
+        let scopes: Vec<(String, i64)> = sqlx::query_as(by_scope)
+            .fetch_all(&mut connection)
             .await
             .map_err(sql)?;
-        Ok(Peek {
-            position,
-            keys: u64::try_from(keys).unwrap_or(0),
-        })
+        let counted = |(scope, keys)| (scope, u64::try_from(keys).unwrap_or(0));
+        let scopes = scopes.into_iter().map(counted).collect();
+        Ok(Peek { position, scopes })
     }
     .await;
     let _ = connection.close().await; // whatever it says, the answer is `looked`

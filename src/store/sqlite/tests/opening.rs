@@ -293,10 +293,10 @@ async fn looking_makes_no_file_whatever_state_the_store_is_in() {
         let peeked = peek(&house.store()).await.unwrap();
         let store = house.try_open(house.options(OpenMode::ReadOnly)).await;
         let store = store.unwrap_or_else(|e| panic!("{what}: {e}"));
-        assert_eq!(store.names(&Actor::Operator, None).await.1, peeked.keys);
+        assert_eq!(store.names(&Actor::Operator, None).await.1, peeked.keys());
         store.close().await;
         assert_eq!(house.files(), before, "{what}");
-        peeked.keys
+        peeked.keys()
     };
     let store = house.open().await;
     store.make("a", "auth").await;

@@ -3,22 +3,33 @@
 //! It reads what `run` reads and changes nothing: the configuration, whole, with its expectations; the secrets that it
 //! names, unless told not to; the key store, read-only, if there is one. Problems go to standard error, each with its
 //! place; the last line says how it came out. Exit code 0, or 2 where there is an error.
+//!
+//! Beyond that it reviews the policy: [`crate::policy::lint`] says what is probably not meant. `format` has the forms that
+//! machines read.
 
-use crate::config::{self, Loaded, Problem, Problems, Secrets, Severity};
+mod format;
+
+pub(super) use format::Report;
+
+use crate::config::{self, Loaded, Problem, Problems, Purpose, Secrets, Severity};
+use crate::key::ScopeName;
+use crate::policy::lint::{Level, Lint};
 use crate::store::{self, OpenMode, OpenOptions, Peek, StoreError};
-use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Validate everything that `run` would read, run the policy's tests, and say all that is wrong
+/// Validate everything that `run` would read, run the policy's tests, and say all that is wrong or probably not meant
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Problems go to standard error, each as file:line:column, with its line and what was expected.
-Exit code 0 if `run` would start with these files, 2 if not; warnings do not count.
+Problems go to standard error, each as file:line:column, with its line and what was expected; the other formats go to
+standard output. `[lints]` in the main file sets how loud each lint is: \"allow\", \"note\" or \"warn\".
+Exit code 0 if `run` would start with these files, 2 if not; warnings count only with --deny.
 
 Examples:
   keygate check --config gateway/keygate.toml
-  keygate check --config gateway/keygate.toml --no-secrets    # where the secrets are not, as in CI")]
+  keygate check --config gateway/keygate.toml --no-secrets    # where the secrets are not, as in CI
+  keygate check --deny warnings --format github               # as annotations of a pull request
+  keygate check --format json | jq '.problems[] | .lint'")]
 pub struct CheckArgs {
     /// The main configuration file
     #[arg(
@@ -31,6 +42,35 @@ pub struct CheckArgs {
     /// Check without the secrets: unset variables and missing secret files are no errors, the master secret is not read
     #[arg(long)]
     no_secrets: bool,
+    /// What else makes the check fail
+    #[arg(long, value_name = "WHAT")]
+    deny: Option<Deny>,
+    /// How problems are written
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// What makes a check fail that would not stop `run`.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum Deny {
+    /// Warnings
+    Warnings,
+    /// Notes too
+    Notes,
+}
+
+/// How problems are written.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) enum Format {
+    /// For people: the line, a caret, help; with colours on a terminal
+    #[default]
+    Text,
+    /// One line each, `file:line:column: severity: sentence [lint]`, as editors and CI's problem matchers read it
+    Short,
+    /// One JSON document
+    Json,
+    /// Workflow commands of GitHub Actions, which shows them beside the lines
+    Github,
 }
 
 /// What was found out about the key store.
@@ -52,28 +92,25 @@ pub fn run(args: CheckArgs) -> ExitCode {
     } else {
         Secrets::Required
     };
-    let (problems, verdict) = check(&args.config, secrets);
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let mut err = std::io::stderr().lock();
-    // If nobody reads what is written, nobody is left to tell.
-    for problem in &problems.0 {
-        let _ = write!(err, "{}", problem.render(colour));
-    }
+    let (problems, verdict) = check(&args.config, secrets, args.deny);
+    let report = Report {
+        problems: &problems,
+        verdict: &verdict,
+    };
+    report.write(args.format);
     match verdict {
-        Ok(summary) => {
-            let _ = writeln!(std::io::stdout().lock(), "{summary}");
-            ExitCode::SUCCESS
-        }
-        Err(summary) => {
-            let _ = writeln!(err, "{summary}");
-            ExitCode::from(2)
-        }
+        Ok(_) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(2),
     }
 }
 
-/// All problems, and the last line: `Err` if one of them is an error.
-fn check(config: &Path, secrets: Secrets) -> (Problems, Result<String, String>) {
-    let (problems, good) = match config::load(config, secrets) {
+/// All problems, and the last line: `Err` if one of them makes the check fail.
+fn check(
+    config: &Path,
+    secrets: Secrets,
+    deny: Option<Deny>,
+) -> (Problems, Result<String, String>) {
+    let (problems, good) = match config::load_for(Purpose::Review, config, secrets) {
         Err(problems) => (problems, None),
         Ok(mut loaded) => {
             let mut problems = std::mem::take(&mut loaded.warnings);
@@ -81,9 +118,16 @@ fn check(config: &Path, secrets: Secrets) -> (Problems, Result<String, String>) 
             (Problems(problems), Some((loaded, store)))
         }
     };
-    let verdict = match (problems.count(), good) {
-        ((0, warnings), Some((loaded, store))) => Ok(summary(&loaded, &store, warnings)),
-        ((errors, warnings), _) => Err(format!(
+    let (errors, warnings) = problems.count();
+    let notes = problems.0.len() - errors - warnings;
+    let denied = match deny {
+        None => 0,
+        Some(Deny::Warnings) => warnings,
+        Some(Deny::Notes) => warnings + notes,
+    };
+    let verdict = match good {
+        Some((loaded, store)) if errors + denied == 0 => Ok(summary(&loaded, &store, warnings)),
+        _ => Err(format!(
             "{}: {}, {}",
             config.display(),
             counted(errors, "error"),
@@ -98,7 +142,7 @@ fn summary(loaded: &Loaded, store: &Store, warnings: usize) -> String {
     let mut parts = vec![
         counted(loaded.routes, "route"),
         counted(loaded.hot.upstreams.len(), "upstream"),
-        format!("{} held", counted(loaded.expectations, "expectation")),
+        format!("{} held", counted(loaded.expectations.len(), "expectation")),
         match store {
             Store::Keys(keys) => counted(usize::try_from(*keys).unwrap_or(usize::MAX), "key"),
             Store::None => "no key store yet".to_owned(),
@@ -132,7 +176,10 @@ fn look_into_store(loaded: &Loaded, secrets: Secrets, problems: &mut Vec<Problem
         }
     };
     match runtime.block_on(open(loaded, secrets)) {
-        Ok(peek) => Store::Keys(peek.keys),
+        Ok(peek) => {
+            note_lost_scopes(loaded, &peek, problems);
+            Store::Keys(peek.keys())
+        }
         Err(StoreError::Missing { .. }) => Store::None,
         Err(error @ (StoreError::Unfinished { .. } | StoreError::Older { .. })) => {
             let message = error.to_string();
@@ -148,6 +195,30 @@ fn look_into_store(loaded: &Loaded, secrets: Secrets, problems: &mut Vec<Problem
             problems.push(spot.problem(Severity::Error, error.to_string()));
             Store::Unusable
         }
+    }
+}
+
+/// Keys of a scope that is not declared are refused everywhere: they were good before someone edited `[scopes]`.
+fn note_lost_scopes(loaded: &Loaded, peek: &Peek, problems: &mut Vec<Problem>) {
+    let severity = match loaded.lints.of(Lint::KeysWithoutScope) {
+        Level::Allow => return,
+        Level::Note => Severity::Note,
+        Level::Warn => Severity::Warning,
+    };
+    let declared = loaded.hot.policy.scopes();
+    for (scope, keys) in &peek.scopes {
+        if ScopeName::parse(scope).is_ok_and(|name| declared.declares(&name)) {
+            continue;
+        }
+        let keys = counted(usize::try_from(*keys).unwrap_or(usize::MAX), "key");
+        let message = format!(
+            "the scope `{scope}` of {keys} in the store is not declared: they are refused wherever a key is needed"
+        );
+        let mut problem = loaded.store_spot.problem(severity, message);
+        problem.lint = Some(Lint::KeysWithoutScope);
+        problems.push(problem.help(format!(
+            "declare `{scope}`, or give the keys another one: `keygate keys list --scope {scope}`"
+        )));
     }
 }
 
@@ -230,7 +301,7 @@ mod tests {
     #[test]
     fn a_good_configuration_is_summed_up_and_no_file_is_made() {
         let (folder, main) = folder(&GOOD.replace("${env:KEYGATE_TEST_IS_NEVER_SET}", "x"));
-        let (problems, verdict) = check(&main, Secrets::Required);
+        let (problems, verdict) = check(&main, Secrets::Required, None);
         assert_eq!(problems.0, []);
         assert_eq!(
             verdict,
@@ -238,7 +309,7 @@ mod tests {
         );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         make_store(folder.path());
-        let (_, verdict) = check(&main, Secrets::Required);
+        let (_, verdict) = check(&main, Secrets::Required, None);
         assert_eq!(
             verdict,
             Ok("ok: 1 route, 1 upstream, 1 expectation held, 1 key".into())
@@ -249,7 +320,7 @@ mod tests {
     #[test]
     fn without_secrets_neither_the_environment_nor_the_master_secret_is_asked_for() {
         let (folder, main) = folder(GOOD);
-        let (problems, verdict) = check(&main, Secrets::Required);
+        let (problems, verdict) = check(&main, Secrets::Required, None);
         assert_eq!(problems.count(), (1, 0));
         assert_eq!(
             verdict,
@@ -257,7 +328,7 @@ mod tests {
         );
         make_store(folder.path());
         fs::remove_file(folder.path().join("secret/master")).unwrap();
-        let (problems, verdict) = check(&main, Secrets::Skipped);
+        let (problems, verdict) = check(&main, Secrets::Skipped, None);
         assert_eq!(problems.0, []);
         assert_eq!(
             verdict,
@@ -273,7 +344,7 @@ mod tests {
         );
         let (folder, main) = folder(&text);
         let said = || {
-            let (problems, _) = check(&main, Secrets::Required);
+            let (problems, _) = check(&main, Secrets::Required, None);
             assert_eq!(problems.count(), (1, 0), "{problems}");
             (problems.0[0].place.line, problems.0[0].message.clone())
         };
