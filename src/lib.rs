@@ -90,6 +90,7 @@
 //! | [`management`] | `/apikeys`: the whole request to a command, then act |
 //! | [`gateway`] | the line of a request, a layer for each step |
 //! | [`server`] | listeners, workers, connections, drain |
+//! | [`explain`] | what would be decided about a request, told step by step |
 //! | [`admin`] | health, readiness, metrics, status: it only tells |
 //! | [`demo`] | a small chat API in memory, to stand behind a gateway |
 //! | [`load`] | requests at a rate, each answer judged, latencies told |
@@ -123,7 +124,7 @@
 //!
 //! # Where to start reading
 //!
-//! - For a decision: [`policy`] and its `permit`, then [`gateway`], whose `stack` is the line above in ten lines of code.
+//! - For a decision: `keygate explain`, then [`policy`] and its `permit`, then [`gateway`], whose `stack` is the line above in ten lines of code.
 //! - For a key's life: [`key`], [`keycache`], then the essay of [`store`].
 //! - For what must never get through: [`http::admit`], [`http::headers`], and `tests/`, where a recording upstream keeps every
 //!   byte that it was sent.
@@ -162,6 +163,8 @@ pub mod management;
 pub mod gateway;
 
 pub mod server;
+
+pub mod explain;
 
 pub mod admin;
 

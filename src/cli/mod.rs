@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod explain;
 mod handover;
 pub mod init;
 pub mod keys;
@@ -32,6 +33,7 @@ Examples:
   keygate init gateway --upstream http://127.0.0.1:9000
   keygate check --config gateway/keygate.toml
   keygate test  --config gateway/keygate.toml --coverage
+  keygate explain GET /v3/users --config gateway/keygate.toml --scope authOnly
   keygate run   --config gateway/keygate.toml
   keygate keys create --config gateway/keygate.toml --name 'Mobile app' --scope authOnly
   keygate load http://127.0.0.1:8080 --config gateway/keygate.toml --route 'GET /v3/users/{uid}'
@@ -49,6 +51,7 @@ enum CommandLine {
     Run(run::RunArgs),
     Check(check::CheckArgs),
     Test(test::TestArgs),
+    Explain(explain::ExplainArgs),
     Init(init::InitArgs),
     Keys(keys::KeysArgs),
     Demo(demo::DemoArgs),
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
         CommandLine::Run(args) => run::run(args),
         CommandLine::Check(args) => check::run(args),
         CommandLine::Test(args) => test::run(args),
+        CommandLine::Explain(args) => explain::run(args),
         CommandLine::Init(args) => init::run(args),
         CommandLine::Keys(args) => keys::run(args),
         CommandLine::Demo(args) => demo::run(args),

@@ -5,6 +5,7 @@
 
 use super::hosts::Hosts;
 use crate::clock::Timestamp;
+use crate::http::AdmitRules;
 pub use crate::http::UnderscoreRule as Underscores;
 pub use crate::http::cors::{Cors, CorsOrigins};
 use crate::http::edits::HeaderEdits;
@@ -191,6 +192,16 @@ pub struct Hot {
 }
 
 impl Hot {
+    /// What a head may be, with the rule for underscores that is cold.
+    pub fn admit_rules(&self, cold: &Cold) -> AdmitRules {
+        AdmitRules {
+            target_bytes: self.limits.target_bytes,
+            head_bytes: self.limits.head_bytes,
+            headers: self.limits.headers,
+            underscores: cold.underscores,
+        }
+    }
+
     /// All certificates that are shown to anyone, each file once.
     pub fn certificates(&self) -> Vec<&Certificate> {
         let servers = self.tls.iter().flat_map(|tls| tls.certificates());

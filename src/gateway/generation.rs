@@ -46,12 +46,7 @@ impl Generation {
         cold: &Cold,
     ) -> Self {
         let hot = &snapshot.hot;
-        let admit = AdmitRules {
-            target_bytes: hot.limits.target_bytes,
-            head_bytes: hot.limits.head_bytes,
-            headers: hot.limits.headers,
-            underscores: cold.underscores,
-        };
+        let admit = hot.admit_rules(cold);
         let management = management::Settings {
             authority: Arc::clone(&hot.authority),
             default_scope: hot.default_scope.clone(),

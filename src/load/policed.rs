@@ -5,7 +5,7 @@ use super::keys::Kind;
 use super::route::LoadRoute;
 use crate::config::Loaded;
 use crate::gateway::Reject;
-use crate::http::{AdmitRules, Admitted, admit};
+use crate::http::{Admitted, admit};
 use crate::policy::{RouteSettings, Target};
 use http::{HeaderMap, HeaderValue, Uri, Version, header};
 
@@ -23,13 +23,7 @@ fn admitted(
     let mut headers = HeaderMap::new();
     let host = HeaderValue::from_str(authority).map_err(|_| wrong())?;
     headers.insert(header::HOST, host);
-    let limits = &loaded.hot.limits;
-    let rules = AdmitRules {
-        target_bytes: limits.target_bytes,
-        head_bytes: limits.head_bytes,
-        headers: limits.headers,
-        underscores: loaded.cold.underscores,
-    };
+    let rules = loaded.hot.admit_rules(&loaded.cold);
     let admitted = admit(&route.method, &uri, Version::HTTP_11, &headers, &rules);
     Ok(admitted.map_err(Reject::from))
 }

@@ -57,6 +57,7 @@ mod route;
 mod spec;
 #[cfg(test)]
 mod testing;
+mod trace;
 mod tree;
 mod walk;
 mod widen;
@@ -72,6 +73,7 @@ pub use route::{
     Retries, RetryOn, Route, RouteCors, RouteIdentity, RouteIndex, RouteSettings, Target,
 };
 pub use spec::{AccessSpec, Expectation, ManagementSpec, PolicySpec, RouteSpec, Who};
+pub use trace::Candidate;
 
 use crate::key::Scopes;
 use std::sync::Arc;

@@ -27,6 +27,6 @@ mod websocket;
 pub use body::{BodyFault, BodyState, RequestBody, ResponseBody};
 pub use error::ForwardError;
 pub use forward::{Order, forward};
-pub use rewrite::REQUEST_ID;
+pub use rewrite::{REQUEST_ID, target as upstream_target};
 pub use tunnel::Tunnel;
 pub use upgrade::{Handshake, Switched, switch};

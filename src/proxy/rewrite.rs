@@ -33,7 +33,7 @@ pub(super) enum Framing {
 }
 
 /// The target that the upstream is sent: what was matched, with the route's prefixes taken off and put on.
-pub(super) fn target(admitted: &Admitted, settings: &RouteSettings) -> Result<Uri, ForwardError> {
+pub fn target(admitted: &Admitted, settings: &RouteSettings) -> Result<Uri, ForwardError> {
     if settings.strip_prefix.is_none() && settings.add_prefix.is_none() {
         return Ok(Uri::from(admitted.path_and_query().clone()));
     }

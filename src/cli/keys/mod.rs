@@ -14,10 +14,12 @@ mod args;
 mod door;
 mod error;
 mod input;
+mod lookup;
 mod print;
 mod time;
 
 pub use args::KeysArgs;
+pub(super) use lookup::look_up;
 
 use crate::clock::Timestamp;
 use error::KeysError;

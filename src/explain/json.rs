@@ -1,0 +1,104 @@
+//! An explanation for programs.
+
+use super::{Caller, Explanation, Leads, Needs, needs};
+use crate::http::Exceptions;
+use crate::policy::Route;
+use serde_json::{Value, json};
+
+impl Explanation<'_> {
+    /// The document of `--json`.
+    pub fn json(&self) -> Value {
+        let head = self.head.as_ref();
+        let lost = head.into_iter().flat_map(|head| &head.candidates);
+        let lost = lost.filter_map(|candidate| {
+            let why = candidate.lost.as_ref()?;
+            let mut shown = route(candidate.route);
+            shown["lost"] = json!(why);
+            Some(shown)
+        });
+        json!({
+            "request": {
+                "method": self.asked.method.as_str(),
+                "target": self.asked.target,
+                "host": self.asked.host,
+            },
+            "canonical": head.map(|head| json!({
+                "host": head.admitted.host(),
+                "path": head.admitted.path(),
+                "query": head.admitted.query(),
+                "needs": Exceptions::NAMES
+                    .iter()
+                    .filter(|(_, exception)| head.admitted.needs().cover(*exception))
+                    .map(|(name, _)| *name)
+                    .collect::<Vec<_>>(),
+            })),
+            "route": head.and_then(|head| head.route).map(|taken| route(taken)),
+            "alsoMatched": lost.collect::<Vec<_>>(),
+            "caller": caller(&self.caller),
+            "permitted": self.refused.is_none(),
+            "refused": self.refused.as_ref().map(|refused| json!({
+                "status": refused.status,
+                "code": refused.code,
+                "why": refused.why,
+            })),
+            "leadsTo": head.and_then(|head| head.leads.as_ref()).map(leads),
+        })
+    }
+}
+
+fn route(route: &Route) -> Value {
+    let access = match needs(route) {
+        Needs::Nothing => json!("public"),
+        Needs::Closed => json!("deny"),
+        Needs::OneOf(scopes) => {
+            json!(
+                scopes
+                    .iter()
+                    .map(|scope| scope.as_str())
+                    .collect::<Vec<_>>()
+            )
+        }
+    };
+    json!({
+        "name": &*route.name,
+        "at": {
+            "file": route.place.file.display().to_string(),
+            "line": route.place.line,
+            "column": route.place.column,
+        },
+        "access": access,
+    })
+}
+
+fn caller(caller: &Caller) -> Value {
+    match caller {
+        Caller::Anyone => json!({ "kind": "anyone" }),
+        Caller::Unknown => json!({ "kind": "unknown" }),
+        Caller::Scope(scope) => json!({ "kind": "scope", "scope": scope.as_str() }),
+        Caller::Key(key) => json!({
+            "kind": "key",
+            "id": key.id.to_string(),
+            "name": key.name.to_string(),
+            "scope": key.scope.as_str(),
+            "enabled": key.enabled,
+        }),
+    }
+}
+
+fn leads(leads: &Leads) -> Value {
+    match leads {
+        Leads::Management => json!({ "kind": "management" }),
+        Leads::Upstream {
+            name,
+            servers,
+            target,
+            host,
+        } => json!({
+            "kind": "upstream",
+            "upstream": &**name,
+            "servers": servers,
+            "target": target,
+            "host": host,
+        }),
+    }
+}
