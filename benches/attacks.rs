@@ -9,7 +9,8 @@
 //!   is permitted, and how the memory grew.
 //!
 //! Beside each a neighbour asks one request after another, before and meanwhile. All of its requests must succeed; the figure to quote
-//! is the ratio of its latencies. Attackers, gateway, neighbour and upstream share the machine's cores.
+//! is the ratio of its latencies. Attackers, gateway, neighbour and upstream are
+//! processes of their own, and share the machine's cores.
 
 mod support {
     #[expect(dead_code, reason = "nobody here speaks TLS to its end")]
@@ -17,10 +18,13 @@ mod support {
 }
 
 use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::crowd::{Gateway, Latency, connect, connect_with, probe, raise_descriptors};
+use support::crowd::{
+    Gateway, Latency, be_neighbour, connect, connect_with, probe, raise_descriptors,
+};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
@@ -47,6 +51,9 @@ fn more(failed_auth: &str) -> String {
 }
 
 fn main() {
+    if be_neighbour() || be_upstream() {
+        return;
+    }
     let scale = std::env::var("KEYGATE_BENCH_SCALE").ok();
     let scale: usize = scale.and_then(|s| s.parse().ok()).unwrap_or(1).max(1);
     let wanted: Vec<String> = std::env::args()
@@ -62,7 +69,7 @@ fn main() {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let upstream = upstream().await;
+        let (_upstream, upstream) = Upstream::start();
         println!(
             "slow: {} clients at once, deadlines of {DEADLINE:?}",
             CLIENTS / scale
@@ -506,17 +513,53 @@ fn cpu(gateway: &Gateway) -> Duration {
 }
 
 /// Small answers, and a big one.
-async fn upstream() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
+/// How this program is told to be the upstream, and nothing else.
+const UPSTREAM: &str = "--upstream";
+
+/// The upstream, a process of its own: what attackers do with their threads does not make it slower. Ended when dropped.
+struct Upstream(Child);
+
+impl Upstream {
+    fn start() -> (Self, SocketAddr) {
+        let mut child = Command::new(std::env::current_exe().expect("a program"))
+            .arg(UPSTREAM)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut line = String::new();
+        let told = child.stdout.take().expect("stdout is piped");
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(told), &mut line).expect("a line");
+        (Upstream(child), line.trim().parse().expect("an address"))
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Is the upstream to its end, if that is what this process was started for; else does nothing, and says so.
+fn be_upstream() -> bool {
+    if std::env::args().nth(1).as_deref() != Some(UPSTREAM) {
+        return false;
+    }
+    raise_descriptors();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        println!("{}", listener.local_addr().expect("an address"));
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(async move {
                 let _ = serve(stream).await; // whoever it served has gone
             });
         }
     });
-    address
+    true
 }
 
 async fn serve(stream: TcpStream) -> std::io::Result<()> {

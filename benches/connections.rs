@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use support::crowd::{
-    Gateway, Stream, answer, connect, head_of, in_tls_of, probe, raise_descriptors,
+    Gateway, Stream, answer, be_neighbour, connect, head_of, in_tls_of, probe, raise_descriptors,
 };
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,6 +30,9 @@ const MORE: &str = "[limits]\nconnections = 20000\n[timeouts]\nidle = \"10m\"\ns
 const PACE: Duration = Duration::from_secs(1);
 
 fn main() {
+    if be_neighbour() {
+        return;
+    }
     let scale = std::env::var("KEYGATE_BENCH_SCALE").ok();
     let scale: usize = scale.and_then(|s| s.parse().ok()).unwrap_or(1).max(1);
     let (idle, streams) = (IDLE / scale, STREAMS / scale);

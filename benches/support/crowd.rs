@@ -96,17 +96,59 @@ pub struct Latency {
     pub p99: Duration,
 }
 
-/// So many requests, one after another, on four connections in turns, from addresses of their own.
+/// How this program is told to be a neighbour, and nothing else.
+const NEIGHBOUR: &str = "--neighbour";
+
+/// So many requests, one after another, on four connections in turns, from addresses of their own: by a process of their
+/// own, which shares the cores with the crowd and not its threads. The program must [`be_neighbour`] first of all.
 pub async fn probe(gateway: &Gateway, count: usize) -> Latency {
+    let mut neighbour = Command::new(std::env::current_exe().expect("a program"));
+    neighbour
+        .args([NEIGHBOUR, &gateway.address.to_string(), &gateway.key])
+        .arg(count.to_string())
+        .stderr(Stdio::inherit());
+    let ran = tokio::task::spawn_blocking(move || neighbour.output());
+    let output = ran.await.expect("it runs").expect("it starts");
+    assert!(output.status.success(), "a neighbour's request failed");
+    let told = String::from_utf8(output.stdout).expect("text");
+    let mut told = told.split_whitespace().map(|ns| ns.parse().expect("ns"));
+    let mut next = || Duration::from_nanos(told.next().expect("a figure"));
+    Latency {
+        median: next(),
+        p99: next(),
+    }
+}
+
+/// Is a neighbour to its end, if that is what this process was started for; else does nothing, and says so.
+pub fn be_neighbour() -> bool {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, what, address, key, count] = &arguments[..] else {
+        return false;
+    };
+    if what != NEIGHBOUR {
+        return false;
+    }
+    let address = address.parse().expect("an address");
+    let count = count.parse().expect("a number");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let told = runtime.block_on(ask(address, key, count));
+    println!("{} {}", told.median.as_nanos(), told.p99.as_nanos());
+    true
+}
+
+async fn ask(address: SocketAddr, key: &str, count: usize) -> Latency {
     let mut streams = Vec::new();
     for n in 0..4 {
-        let stream: Stream = Box::new(connect(gateway.address, 12 + n).await);
+        let stream: Stream = Box::new(connect(address, 12 + n).await);
         streams.push(BufReader::new(stream));
     }
     let mut took = Vec::with_capacity(count);
     for n in 0..count {
         let begun = Instant::now();
-        answer(&mut streams[n % 4], "/v3/small", &gateway.key, "").await;
+        answer(&mut streams[n % 4], "/v3/small", key, "").await;
         took.push(begun.elapsed());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
