@@ -2,7 +2,8 @@
 //!
 //! The cases stand in `tests/bypass/*.toml`, a file for each class; `corpus.rs` there says how they are written,
 //! `judge.rs` what must hold for each. A gateway serves all cases of a class in turn, before an upstream that keeps every
-//! byte. All failures of a class are told, not only the first.
+//! byte; then it serves them all again and again, and takes no more memory for it. All failures of a class are told, not
+//! only the first.
 
 #[path = "bypass/checks.rs"]
 mod checks;

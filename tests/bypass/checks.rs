@@ -226,6 +226,10 @@ fn a_relay_in_place_of_the_gateway_breaks_every_invariant() {
             all.join("\n")
         );
     }
+    for lost in ["descriptors", "memory"] {
+        let told = |f: &Failure| f.invariant == Invariant::Lives && f.to_string().contains(lost);
+        assert!(failures.iter().any(told), "{lost}");
+    }
 }
 
 #[test]

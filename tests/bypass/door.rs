@@ -1,11 +1,12 @@
 //! What stands between client and upstream: keygate, or something that only pretends, for the tests of the runner.
 
 use super::corpus::{Setting, Wire};
+use super::judge::SLACK_KIB;
 use super::recorder::Recorder;
 use crate::support::{Folder, Gateway};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub trait Door {
     fn late(&self) -> Duration;
     /// How many descriptors it has open, where that can be known.
     fn descriptors(&self) -> Option<usize>;
+    /// How much anonymous memory it has taken, in KiB, where that can be known.
+    fn memory(&self) -> Option<u64>;
 }
 
 /// A line of the access log.
@@ -148,12 +151,17 @@ impl Door for Keygate {
     fn descriptors(&self) -> Option<usize> {
         self.gateway.descriptors()
     }
+
+    fn memory(&self) -> Option<u64> {
+        Some(self.gateway.anonymous_kib())
+    }
 }
 
 /// No gateway at all: it carries bytes. What a runner must complain of in each of its invariants.
 pub struct Relay {
     address: SocketAddr,
     descriptors: AtomicUsize,
+    memory: AtomicU64,
 }
 
 impl Relay {
@@ -172,6 +180,7 @@ impl Relay {
         Relay {
             address,
             descriptors: AtomicUsize::new(10),
+            memory: AtomicU64::new(10_000),
         }
     }
 }
@@ -211,5 +220,10 @@ impl Door for Relay {
     /// One more each time: it loses them.
     fn descriptors(&self) -> Option<usize> {
         Some(self.descriptors.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Twice what a round may leave, each time.
+    fn memory(&self) -> Option<u64> {
+        Some(self.memory.fetch_add(2 * SLACK_KIB, Ordering::Relaxed))
     }
 }

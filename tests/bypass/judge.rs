@@ -9,7 +9,19 @@ use super::verdict::{answers, finds, next, told, upstream};
 use std::collections::HashMap;
 use std::fmt;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// In how many rounds the memory must have come to rest.
+const ROUNDS: usize = 6;
+
+/// How often a round plays everything.
+const TIMES: usize = 10;
+
+/// How much more memory a round may leave taken. With some hundred runs in a class, what loses a KiB a run is found.
+pub const SLACK_KIB: u64 = 512;
+
+/// A run that takes longer sits out a deadline, which is done once and not in every round.
+const QUICK: Duration = Duration::from_secs(1);
 
 /// What does not hold.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -24,7 +36,7 @@ pub enum Invariant {
     Canonical,
     /// (v) The next request gets its own answer.
     Next,
-    /// (vi) The process lives, and its descriptors come back.
+    /// (vi) The process lives, and its descriptors and its memory come back.
     Lives,
     /// The case's own answers.
     Answer,
@@ -81,10 +93,15 @@ impl<'a> Judge<'a> {
         self.seen
             .extend(since.seen.iter().map(|seen| (id(seen).to_owned(), 1)));
         let before = self.door.descriptors();
+        let mut quick = Vec::new();
         for case in cases {
             for run in &case.runs {
                 self.count += 1;
+                let begun = Instant::now();
                 self.case(case, run);
+                if begun.elapsed() < QUICK {
+                    quick.push((case, run));
+                }
             }
         }
         let all = format!("after {} runs", self.count);
@@ -113,22 +130,53 @@ impl<'a> Judge<'a> {
                 );
             }
         }
-        if let Some(before) = before {
-            let deadline = Instant::now() + self.door.late();
-            let mut now = before + 1;
-            while now > before && Instant::now() < deadline {
-                now = self.door.descriptors().unwrap_or(before);
-                thread::yield_now();
-            }
-            if now > before {
-                self.fail(
-                    Invariant::Lives,
-                    &all,
-                    format!("descriptors: {before} at first, {now} now"),
-                );
-            }
+        if let Some(now) = self.descriptors_above(before) {
+            let text = format!("descriptors: {before:?} at first, {now} now");
+            self.fail(Invariant::Lives, &all, text);
+        }
+        if let Some(taken) = self.memory_grows(&quick, before) {
+            let text = format!("each round leaves more memory taken, in KiB: {taken:?}");
+            self.fail(Invariant::Lives, &all, text);
         }
         (self.failures, self.through)
+    }
+
+    /// Waits until no more descriptors are open than before; how many there are if that does not come.
+    fn descriptors_above(&self, before: Option<usize>) -> Option<usize> {
+        let before = before?;
+        let deadline = Instant::now() + self.door.late();
+        loop {
+            let now = self.door.descriptors()?;
+            if now <= before {
+                return None;
+            }
+            if Instant::now() > deadline {
+                return Some(now);
+            }
+            thread::yield_now();
+        }
+    }
+
+    /// Plays everything again, in rounds, until one leaves the memory as it was: what is lost in each round is lost in all,
+    /// what an allocator keeps for later is not. What was taken after each, if none does.
+    fn memory_grows(&self, runs: &[(&Case, &Run)], descriptors: Option<usize>) -> Option<Vec<u64>> {
+        let mut taken = vec![self.door.memory()?];
+        for _ in 0..ROUNDS {
+            for (case, run) in std::iter::repeat_n(runs, TIMES).flatten() {
+                let mark = self.recorder.mark();
+                let address = self.door.address(run.wire);
+                // Whatever comes of it: it was judged before.
+                let _ = play(address, run, case.to_head, self.recorder, mark);
+                let _ = self.fresh("/open/last-again");
+            }
+            self.descriptors_above(descriptors);
+            let (before, now) = (taken[taken.len() - 1], self.door.memory()?);
+            taken.push(now);
+            if now < before + SLACK_KIB {
+                return None;
+            }
+        }
+        Some(taken)
     }
 
     fn fail(&mut self, invariant: Invariant, case: &str, text: String) {
@@ -140,7 +188,7 @@ impl<'a> Judge<'a> {
     }
 
     /// A request on a connection of its own, after which the upstream's connection ends. What is wrong with its answer.
-    fn fresh(&mut self, target: &str) -> Option<String> {
+    fn fresh(&self, target: &str) -> Option<String> {
         let mut talk = match connect(self.door.address(Wire::Http1), Wire::Http1) {
             Ok(talk) => talk,
             Err(error) => return Some(format!("no connection: {error}")),

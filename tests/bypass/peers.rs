@@ -56,6 +56,10 @@ impl Door for Peer {
     fn descriptors(&self) -> Option<usize> {
         None
     }
+
+    fn memory(&self) -> Option<u64> {
+        None
+    }
 }
 
 fn free_address() -> SocketAddr {
