@@ -123,6 +123,24 @@ fn a_client_that_does_not_finish_a_head_is_left() {
     connections_are_gone(&gateway);
 }
 
+/// Once the connection would have rested, nobody waited for the rest of such a head, and the connection stayed for ever.
+#[test]
+fn a_half_head_that_came_with_the_request_before_it_is_left_where_idle_clients_may_stay() {
+    let upstream = obliging();
+    let (_folder, gateway) = gateway(upstream.address, &timeouts("head"));
+    let halves = ["G", "\r\n", "GET /open/y HTTP/1.1\r\nHost: a\r\n"];
+    for next in halves {
+        let mut client = gateway.connect();
+        client.send(format!("GET /open/x HTTP/1.1\r\nHost: a\r\n\r\n{next}"));
+        assert_eq!(client.answer(false).status, 200);
+        assert!(client.is_closed(), "{next:?}");
+    }
+    connections_are_gone(&gateway);
+    let late = gateway.metric("keygate_connections_ended_total{reason=\"head_timeout\"}");
+    assert_eq!(late, halves.len() as u64);
+    assert_eq!(upstream.count("/open/y"), 0);
+}
+
 #[test]
 fn an_idle_client_is_left() {
     let upstream = obliging();

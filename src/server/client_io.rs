@@ -117,13 +117,15 @@ impl AsyncRead for ClientIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.first.is_empty() {
+        let before = buf.filled().len();
+        let polled = if self.first.is_empty() {
+            Pin::new(&mut self.stream).poll_read(cx, buf)
+        } else {
             let fits = self.first.len().min(buf.remaining());
             buf.put_slice(&self.first.split_to(fits));
-            return Poll::Ready(Ok(()));
-        }
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+            Poll::Ready(Ok(()))
+        };
+        // What is read again counts too: the beginning of a head that came before the last answer was gone.
         if buf.filled().len() > before {
             self.heard = true;
             // Over HTTP/2 a request that begins is told by hyper; bytes alone may be anything.

@@ -117,7 +117,8 @@ where
 
 /// Why hyper serves a connection no longer.
 enum Pause {
-    /// The client has had nothing to say for a while. What hyper still keeps by then are empty buffers.
+    /// The client has had nothing to say for a while. What hyper still keeps by then is empty, or the beginning of a head that
+    /// came with the request before it.
     Idle,
     End(End),
 }
