@@ -4,13 +4,14 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::mpsc::sync_channel;
 use support::frames::{
     DATA, END_HEADERS, END_STREAM, Fate, HEADERS, PING, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE,
     block, frame,
 };
-use support::{Folder, Gateway, PATIENCE, ROUTES, Upstream, respond};
+use support::{Client, Folder, Gateway, KEYGATE, PATIENCE, ROUTES, Upstream, respond};
 
 type Field<'a> = (&'a [u8], &'a [u8]);
 
@@ -136,6 +137,75 @@ fn more_requests_than_may_be_open_are_503_at_once_and_served_again_afterwards() 
             .count(),
         0
     );
+}
+
+#[test]
+fn a_gateway_without_descriptors_works_on_without_spinning_and_takes_new_clients_when_some_have_gone()
+ {
+    let (upstream, other) = (Upstream::echo(), Upstream::echo());
+    let main = format!(
+        "[timeouts]\nhead = \"10m\"\nidle = \"10m\"\n[upstreams.other]\nservers = [\"http://{}\"]\n",
+        other.address
+    );
+    let routes = format!(
+        "{ROUTES}\n[[routes]]\npath = \"/open/other\"\naccess = \"public\"\nupstream = \"other\"\n"
+    );
+    let folder = Folder::new(upstream.address, &main, &routes);
+    // Room for some tens of connections beside what the gateway has open for itself.
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -n 64 && exec \"$0\" run --config \"$1\""])
+        .arg(KEYGATE)
+        .arg(folder.config())
+        .env_remove("KEYGATE_SECRET");
+    let gateway = Gateway::of(command);
+
+    // At both workers, each with a connection to the upstream.
+    let mut inside: Vec<Client> = (0..2).map(|_| gateway.connect()).collect();
+    let mut work = || {
+        let before = gateway.cpu_time();
+        for _ in 0..300 {
+            for client in &mut inside {
+                assert_eq!(client.call("GET /open/x", &[], "").status, 200);
+            }
+        }
+        gateway.cpu_time() - before
+    };
+    work();
+    let calm = work();
+
+    let mut outside: Vec<Client> = (0..100).map(|_| gateway.connect()).collect();
+    gateway.wait_for_log(|line| line.contains("no connections can be accepted"));
+    let starved = work();
+    // As much again, and half of that: to try in vain, over and over, would take a whole core.
+    assert!(
+        starved < calm * 5 / 2,
+        "{calm:?} calm, {starved:?} without descriptors"
+    );
+
+    // A connection that there is none for is refused, and nobody waits for it.
+    let refused = inside[0].call("GET /open/other", &[], "");
+    assert_eq!(refused.status, 502, "{}", refused.text());
+    assert_eq!(other.connections(), 0);
+    assert_eq!(
+        outside[0].call("GET /open/x", &[], "").status,
+        200,
+        "it was accepted"
+    );
+
+    outside.truncate(5);
+    assert_eq!(gateway.call("GET /open/x", &[], "").status, 200);
+    assert_eq!(gateway.call("GET /open/other", &[], "").status, 200);
+    for client in &mut outside {
+        assert_eq!(client.call("GET /open/x", &[], "").status, 200, "it stayed");
+    }
+    assert!(gateway.metric("keygate_accept_errors_total") > 0);
+    gateway.wait_for_log(|line| line.contains("connections are accepted again"));
+    let told = gateway
+        .log()
+        .matches("no connections can be accepted")
+        .count();
+    assert!(told < 20, "{told} lines for one shortage");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::Gateway;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 impl Gateway {
     /// Its anonymous memory, in KiB.
@@ -27,6 +28,18 @@ impl Gateway {
             taken.push(now);
         }
         panic!("each round leaves more memory taken, in KiB: {taken:?}");
+    }
+
+    /// The time that its threads have been running so far.
+    pub fn cpu_time(&self) -> Duration {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid()));
+        let times = threads.expect("the process lives").flatten().map(|thread| {
+            // A thread may have ended.
+            let stat = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+            let nanoseconds = stat.split(' ').next().and_then(|n| n.parse().ok());
+            Duration::from_nanos(nanoseconds.unwrap_or(0))
+        });
+        times.sum()
     }
 
     /// How many descriptors it has open; `None` to who may not look into every process, unless the gateway runs with
