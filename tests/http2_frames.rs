@@ -53,6 +53,32 @@ fn nothing_got_through(upstream: &Upstream, gateway: &Gateway, row: &str) {
     gateway.eventually(logged, |logged| *logged >= heard);
 }
 
+/// The http crate takes a quotation mark in a name of HTTP/2 alone. It went up in HTTP/1.1; and where the request was kept to
+/// be sent again, making its head anew panicked.
+#[test]
+fn a_name_that_only_http_2_can_write_goes_nowhere() {
+    let upstream = Upstream::start(|seen, stream| {
+        let status = if seen.target().ends_with("again") {
+            503
+        } else {
+            200
+        };
+        support::respond(stream, status, &[], "{}", 2)
+    });
+    let retries = "retries = { attempts = 3, on = [\"connect\", \"reset\", \"503\"] }";
+    let folder = Folder::new(upstream.address, retries, ROUTES);
+    let gateway = folder.start();
+    let again = with(b":path", b"/open/again");
+    let mut raw = Raw::connect(gateway.address);
+    raw.headers(1, true, &and(&again, &[(b"x\"y", b"smuggled")]));
+    assert_eq!(raw.fate(1), Fate::Status(400));
+    raw.headers(3, true, GET);
+    assert_eq!(raw.fate(3), Fate::Status(200));
+    nothing_got_through(&upstream, &gateway, "a quotation mark");
+    assert_eq!(upstream.seen().len(), 1);
+    assert!(!gateway.log().contains("panicked"), "{}", gateway.log());
+}
+
 /// `GET` with one pseudo-field in another form.
 fn with<'a>(name: &'a [u8], value: &'a [u8]) -> Vec<Field<'a>> {
     let other = |(n, v): &Field<'a>| if *n == name { (*n, value) } else { (*n, *v) };
@@ -202,6 +228,8 @@ fn a_head_with_a_second_reading_gets_to_no_upstream() {
         (b"x\r\ny: smuggled", b"1"),
         (b"x\0", b"smuggled"),
         (b"x\xFF", b"smuggled"),
+        (b"x\"y", b"smuggled"),
+        (b"\"x\": smuggled", b"1"),
         (b"x-v", b"1\r\ny: smuggled"),
         (b"x-v", b"1\nsmuggled"),
         (b"x-v", b"1\rsmuggled"),

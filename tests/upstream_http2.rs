@@ -114,6 +114,27 @@ fn a_refused_stream_goes_again_whatever_its_method_and_counts_as_sent_once() {
     }
 }
 
+/// The http crate takes a quotation mark in a name of HTTP/2 alone; in HTTP/1.1 such a line is no field.
+#[test]
+fn a_name_that_only_http_2_can_write_is_left_out_of_an_answer() {
+    let upstream = serve_streams(100, |_, _, _, mut respond| {
+        Box::pin(async move {
+            let mut answer = Response::new(());
+            for name in [&b"x\"y"[..], b"x-y"] {
+                let name = http::HeaderName::from_lowercase(name).expect("a name of HTTP/2");
+                let value = http::HeaderValue::from_static("z");
+                answer.headers_mut().append(name, value);
+            }
+            respond.send_response(answer, true).expect("a head");
+        })
+    });
+    let (_folder, gateway) = gateway(upstream, "");
+    let answer = gateway.call("GET /open/x", &[], "");
+    assert_eq!((answer.status, answer.header("x-y")), (200, Some("z")));
+    let has_none = |(name, _): &(String, String)| !name.contains('"');
+    assert!(answer.headers.iter().all(has_none), "{answer:?}");
+}
+
 #[test]
 fn a_server_that_refuses_everything_is_not_asked_for_ever() {
     let asked = Arc::new(AtomicUsize::new(0));

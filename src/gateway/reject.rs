@@ -138,6 +138,7 @@ impl Reject {
                 AdmitError::TooManyHeaders => "too_many_headers",
                 AdmitError::HeadTooLarge => "head_too_large",
                 AdmitError::Underscore => "header_underscore",
+                AdmitError::HeaderName => "header_name",
                 AdmitError::Framing => "framing",
                 AdmitError::Expectation => "expectation",
             },
@@ -470,6 +471,11 @@ fn admit_body(error: AdmitError) -> ErrorBody {
         AdmitError::Underscore => (
             "The request's headers are not acceptable.",
             "A header's name has no underscore.",
+        ),
+        AdmitError::HeaderName => (
+            bad,
+            "The request's headers are not acceptable.",
+            "A header's name has no quotation mark.",
         ),
         AdmitError::Framing => (
             "The request's framing is not acceptable.",

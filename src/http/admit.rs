@@ -111,7 +111,7 @@ pub fn admit(
     rules: &AdmitRules,
 ) -> Result<Admitted, AdmitError> {
     check_method(method)?;
-    check_headers(headers, rules)?;
+    check_headers(headers, version, rules)?;
     let said = host_said(uri, version, headers)?;
     let raw_host = said.as_ref();
     let name = parse_host(raw_host.as_bytes())?;
@@ -159,7 +159,11 @@ fn check_method(method: &Method) -> Result<(), AdmitError> {
     }
 }
 
-fn check_headers(headers: &HeaderMap, rules: &AdmitRules) -> Result<(), AdmitError> {
+fn check_headers(
+    headers: &HeaderMap,
+    version: Version,
+    rules: &AdmitRules,
+) -> Result<(), AdmitError> {
     if headers.len() > rules.headers {
         return Err(AdmitError::TooManyHeaders);
     }
@@ -169,6 +173,10 @@ fn check_headers(headers: &HeaderMap, rules: &AdmitRules) -> Result<(), AdmitErr
         bytes += text.len() + value.len() + 4;
         if rules.underscores == UnderscoreRule::Refuse && text.as_bytes().contains(&b'_') {
             return Err(AdmitError::Underscore);
+        }
+        // The one character that the http crate takes in names of HTTP/2 and not in those of HTTP/1.1 (RFC 9110, section 5.1).
+        if version == Version::HTTP_2 && text.as_bytes().contains(&b'"') {
+            return Err(AdmitError::HeaderName);
         }
     }
     if bytes > rules.head_bytes {
@@ -301,6 +309,8 @@ pub enum AdmitError {
     HeadTooLarge,
     #[error("a header name has an underscore")]
     Underscore,
+    #[error("a header name has a quotation mark, which no name of HTTP/1.1 has")]
+    HeaderName,
     #[error(
         "the length of the body is not given in one way: one `Content-Length`, or `Transfer-Encoding: chunked`"
     )]
@@ -372,6 +382,18 @@ mod tests {
         assert_eq!(a.path_and_query().as_str(), "/v3/c?q=%zz&r=;");
         assert_eq!(a.host(), "api.example");
         assert_eq!(a.authority(), "api.example:80");
+    }
+
+    /// Over HTTP/2 it came through, to servers of HTTP/1.1 that may read anything in such a line.
+    #[test]
+    fn a_name_that_only_http_2_can_write_is_refused() {
+        let mut map = HeaderMap::new();
+        map.append(header::HOST, HeaderValue::from_static("a"));
+        let name = header::HeaderName::from_lowercase(b"x\"y").expect("a name of HTTP/2");
+        map.append(name, HeaderValue::from_static("z"));
+        let uri = "http://a/".parse().unwrap();
+        let refused = admit(&Method::GET, &uri, Version::HTTP_2, &map, &RULES);
+        assert_eq!(refused.unwrap_err(), AdmitError::HeaderName);
     }
 
     #[test]

@@ -24,8 +24,8 @@ pub fn sanitize_request(headers: &mut HeaderMap, key: &HeaderName, owned: impl F
 pub fn sanitize_trailers(trailers: &mut HeaderMap) {
     remove_where(trailers, |name| {
         let name = name.as_str();
-        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        !plain && !name.contains('_') || folded_ends_here(name) || is_head_only(name)
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        !name.bytes().all(plain) || folded_ends_here(name) || is_head_only(name)
     });
 }
 
@@ -60,6 +60,12 @@ fn is_head_only(name: &str) -> bool {
 pub fn sanitize_response(headers: &mut HeaderMap) {
     remove_named_by_connection(headers);
     remove_where(headers, |name| is_hop_by_hop(name.as_str()));
+}
+
+/// Takes the fields out of an answer that came over HTTP/2 whose names HTTP/1.1 cannot write: the http crate lets them have
+/// a quotation mark. (A request with such a name is refused.)
+pub fn remove_unwritable(headers: &mut HeaderMap) {
+    remove_where(headers, |name| name.as_str().contains('"'));
 }
 
 /// Whether a header's list of tokens (any number of lines) has this one, letter case ignored.
@@ -345,6 +351,23 @@ mod tests {
             headers,
             map(&[("content-encoding", "none"), ("content-length", "2")])
         );
+    }
+
+    #[test]
+    fn names_that_only_http_2_can_write_go_no_further() {
+        let name = |text: &'static [u8]| HeaderName::from_lowercase(text).unwrap();
+        let mut headers = HeaderMap::new();
+        for text in [&b"x\"y"[..], b"\"", b"x_\"", b"x-y", b"x_y"] {
+            headers.append(name(text), HeaderValue::from_static("z"));
+        }
+        let mut trailers = headers.clone();
+        remove_unwritable(&mut headers);
+        sanitize_trailers(&mut trailers);
+        for left in [headers, trailers] {
+            let mut names: Vec<&str> = left.keys().map(HeaderName::as_str).collect();
+            names.sort_unstable();
+            assert_eq!(names, ["x-y", "x_y"]);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::config::{HostRule, Timeouts, UpstreamSettings};
 use crate::deadline::{Deadline, Wait};
 use crate::http::edits::HeaderEdits;
 use crate::http::grpc::is_grpc;
-use crate::http::headers::has_token;
+use crate::http::headers::{has_token, remove_unwritable};
 use crate::http::{Admitted, RequestId, forwarded};
 use crate::key::KeyRecord;
 use crate::policy::{Retries, RouteSettings};
@@ -370,6 +370,9 @@ pub(super) fn answer(
     // hyper answers a version 1.0 with another, and would lose a chunked body on the next request of such a connection.
     let stays =
         head.version != Version::HTTP_10 && !has_token(&head.headers, &header::CONNECTION, "close");
+    if head.version == Version::HTTP_2 {
+        remove_unwritable(&mut head.headers);
+    }
     head.version = Version::HTTP_11;
     let keep = keep_alive_timeout(&head.headers);
     rewrite::answer_headers(&mut head.headers, order);
