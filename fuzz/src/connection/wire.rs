@@ -46,7 +46,7 @@ impl Request {
     /// Reads a head, up to and with its empty line; `None`: there is more to come.
     pub fn read(bytes: &[u8]) -> Option<(Request, usize)> {
         let end = find(bytes, b"\r\n\r\n")?;
-        let (first, fields) = head(&bytes[..end]);
+        let (first, fields) = head(&bytes[..end], |b| matches!(b, b' '..=b'~'));
         let mut words = first.split(' ');
         let (method, target, version) = (words.next(), words.next(), words.next());
         let (Some(method), Some(target), Some("HTTP/1.1"), None) =
@@ -96,7 +96,9 @@ impl Answer {
     /// Reads a head; `None` where it breaks off.
     pub fn read(bytes: &[u8]) -> Option<(Answer, usize)> {
         let end = find(bytes, b"\r\n\r\n")?;
-        let (first, fields) = head(&bytes[..end]);
+        // A reason is the upstream's (RFC 9112, section 4).
+        let reason = |b| matches!(b, b'\t' | b' '..=b'~' | 0x80..);
+        let (first, fields) = head(&bytes[..end], reason);
         let status = first
             .strip_prefix("HTTP/1.1 ")
             .or_else(|| first.strip_prefix("HTTP/1.0 "))
@@ -172,11 +174,11 @@ fn trailers(bytes: &[u8]) -> Option<usize> {
     Some(end + 4)
 }
 
-fn head(bytes: &[u8]) -> (String, Vec<(String, Vec<u8>)>) {
+fn head(bytes: &[u8], first_has: impl Fn(u8) -> bool) -> (String, Vec<(String, Vec<u8>)>) {
     let mut lines = lines(bytes);
     let first = lines.next().unwrap_or_default();
     assert!(
-        first.iter().all(|b| matches!(b, b' '..=b'~')),
+        first.iter().copied().all(first_has),
         "{}",
         first.escape_ascii()
     );
