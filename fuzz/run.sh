@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs fuzz targets for a bounded time: fuzz/run.sh SECONDS [TARGET…] (without one: all; 0 seconds: the seeds alone). Each starts from its seeds and what
-# earlier runs found (fuzz/corpus, kept outside git); a target stops at its first finding, and when all have run, that is a failure.
-# A run of a minute or more is added to fuzz/hours.tsv.
+# Runs fuzz targets for a bounded time: fuzz/run.sh SECONDS [TARGET…] (without one: all; 0 seconds: only what is in git). Each starts from its seeds,
+# from what fuzz/keep.sh has kept of earlier runs, and from what else those found (fuzz/corpus, outside git); a target stops at its
+# first finding, and when all have run, that is a failure. A run of a minute or more is added to fuzz/hours.tsv.
 #
 # Where there is no cargo-fuzz it is installed into target/tools; where that cannot be had, says so loudly and ends well, since
 # nothing was found. FUZZ_MUST_RUN=1 makes that a failure.
@@ -37,24 +37,55 @@ built=$SECONDS
 cargo fuzz build --sanitizer none </dev/null
 echo "built in $((SECONDS - built)) s"
 
+# Runs a target once more, for so many seconds (0: the seeds alone); sets `status`, and adds to `executions` and `ran`.
+run() {
+    local bound=(-max_total_time="$2")
+    if [[ $seconds -eq 0 ]]; then
+        bound=(-runs=0)
+    fi
+    local options=("${bound[@]}" "-timeout=$UNIT_SECONDS" -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1)
+    options+=(-artifact_prefix="$artifacts/" -dict="fuzz/dictionaries/$1.dict")
+    local started=$SECONDS units
+    local inputs=("$corpus" "fuzz/seeds/$1")
+    if [[ -d fuzz/kept/$1 ]]; then
+        inputs+=("fuzz/kept/$1")
+    fi
+    status=0
+    cargo fuzz run --sanitizer none "$1" "${inputs[@]}" -- "${options[@]}" >"$log" 2>&1 </dev/null || status=$?
+    units=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)
+    if [[ -z "$units" ]]; then
+        units=$(sed -n 's/^#\([0-9]*\).*/\1/p' "$log" | tail -1)
+    fi
+    executions=$((executions + ${units:-0}))
+    ran=$((ran + SECONDS - started))
+}
+
+# Whether the run ended with an input that took too long, and does not when it is tried again: the machine stood still, or
+# somebody stopped the process. Such an input is removed, and the time is not counted.
+stood_still() {
+    local input lost
+    input=$(sed -n 's/^.*Test unit written to \(.*timeout-[0-9a-f]*\)$/\1/p' "$log" | tail -1)
+    lost=$(sed -n 's/^ALARM: working on the last Unit for \([0-9]*\) seconds$/\1/p' "$log" | tail -1)
+    [[ -n "$input" && -n "$lost" ]] || return 1
+    cargo fuzz run --sanitizer none "$1" "$input" -- "-timeout=$UNIT_SECONDS" >/dev/null 2>&1 </dev/null || return 1
+    rm "$input"
+    ran=$((ran - lost))
+    echo "$1: it stood still for $lost s"
+}
+
+UNIT_SECONDS=20
 failed=()
 for target in "${targets[@]}"; do
     corpus=fuzz/corpus/$target artifacts=fuzz/artifacts/$target log=fuzz/artifacts/$target.log
     mkdir -p "$corpus" "$artifacts"
-    bound=(-max_total_time="$seconds")
-    if [[ $seconds -eq 0 ]]; then
-        bound=(-runs=0)
-    fi
-    options=("${bound[@]}" -timeout=20 -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1)
-    options+=(-artifact_prefix="$artifacts/" -dict="fuzz/dictionaries/$target.dict")
-    status=0
-    started=$SECONDS
-    cargo fuzz run --sanitizer none "$target" "$corpus" "fuzz/seeds/$target" -- "${options[@]}" >"$log" 2>&1 </dev/null || status=$?
-    ran=$((SECONDS - started))
-    executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)
-    if [[ -z "$executions" ]]; then
-        executions=$(sed -n 's/^#\([0-9]*\).*/\1/p' "$log" | tail -1)
-    fi
+    executions=0 ran=0
+    run "$target" "$seconds"
+    while [[ $status -ne 0 ]] && stood_still "$target"; do
+        status=0
+        if [[ $ran -lt $seconds ]]; then
+            run "$target" $((seconds - ran))
+        fi
+    done
     coverage=$(grep -o 'cov: [0-9]* ft: [0-9]*' "$log" | tail -1 || true)
     findings=0
     if [[ $status -ne 0 ]]; then
@@ -62,8 +93,8 @@ for target in "${targets[@]}"; do
         failed+=("$target")
         tail -40 "$log" >&2
     fi
-    printf '%-12s %5d s %12s executions   %s   findings: %d\n' "$target" "$ran" "${executions:-0}" "$coverage" "$findings"
-    if [[ $seconds -ge 60 && -n "$executions" ]]; then
+    printf '%-12s %5d s %12s executions   %s   findings: %d\n' "$target" "$ran" "$executions" "$coverage" "$findings"
+    if [[ $seconds -ge 60 && $executions -gt 0 ]]; then
         printf '%s\t%s\t%d\t%s\t%d\n' "$(date -u +%F)" "$target" "$ran" "$executions" "$findings" >>fuzz/hours.tsv
     fi
 done
