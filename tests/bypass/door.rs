@@ -2,7 +2,6 @@
 
 use super::corpus::{Setting, Wire};
 use super::judge::SLACK_KIB;
-use super::recorder::Recorder;
 use crate::support::{Folder, Gateway};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -45,7 +44,7 @@ pub struct Keygate {
 
 impl Keygate {
     /// A gateway before this upstream, and the names of its keys.
-    pub fn start(recorder: &Recorder, setting: Setting) -> (Self, Vec<(&'static str, String)>) {
+    pub fn start(upstream: SocketAddr, setting: Setting) -> (Self, Vec<(&'static str, String)>) {
         let underscores = match setting {
             Setting::Plain => "refuse",
             Setting::Drop => "drop",
@@ -74,10 +73,9 @@ body_bytes = "200KB"
 head = "2s"
 body = "2s"
 [upstreams.chat]
-servers = ["http://{}"]
+servers = ["http://{upstream}"]
 host = "client"
-"#,
-                recorder.address
+"#
             ),
             include_str!("policy.toml"),
         );

@@ -7,7 +7,7 @@
 //! grants no upgrade, `/hints` sends a 103 first, `/h2c` grants another protocol than the one asked for.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -117,6 +117,24 @@ impl Recorder {
         Recorder { address, shared }
     }
 
+    /// What another server at this address reads, by the events that it tells: see `tests/data/peers/recorder.py`.
+    #[allow(dead_code, reason = "for tests/differential.rs")]
+    pub fn told(address: SocketAddr, events: impl BufRead + Send + 'static) -> Self {
+        let shared = Arc::new(Shared::default());
+        let all = Arc::clone(&shared);
+        thread::spawn(move || {
+            let mut places = HashMap::new();
+            for line in events.lines().map_while(Result::ok) {
+                let mut book = all.book.lock().unwrap();
+                if let Err(text) = book.event(&line, &mut places) {
+                    book.faults.push(text);
+                }
+                all.more.notify_all();
+            }
+        });
+        Recorder { address, shared }
+    }
+
     pub fn mark(&self) -> Mark {
         let book = self.shared.book.lock().unwrap();
         Mark {
@@ -161,6 +179,36 @@ impl Recorder {
         book.released += 1;
         self.shared.more.notify_all();
     }
+}
+
+impl Book {
+    /// Takes an event of another server. Its numbers of requests get their places among those seen.
+    fn event(&mut self, line: &str, places: &mut HashMap<u64, usize>) -> Result<(), String> {
+        let wrong = || format!("no event: {line}");
+        let event: serde_json::Value = serde_json::from_str(line).map_err(|_| wrong())?;
+        if let Some(number) = event["head"].as_u64() {
+            places.insert(number, self.seen.len());
+            self.seen.push(Seen {
+                line: event["line"].as_str().ok_or_else(wrong)?.to_owned(),
+                headers: Vec::new(),
+                body: Vec::new(),
+                whole: false,
+            });
+        } else if let Some(number) = event["end"].as_u64() {
+            let place = *places.get(&number).ok_or_else(wrong)?;
+            let body = event["body"].as_str().and_then(unhex);
+            self.seen[place].body = body.ok_or_else(wrong)?;
+            self.seen[place].whole = true;
+        } else {
+            return Err(event["fault"].as_str().ok_or_else(wrong)?.to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let byte = |at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    (0..text.len()).step_by(2).map(byte).collect()
 }
 
 struct Connection {

@@ -1,5 +1,5 @@
-//! Programs that others wrote, which a machine may not have. A test without its program says so and does nothing; nothing
-//! is fetched.
+//! Programs that others wrote, which a machine may not have. A test without its program says so and does nothing, or fails
+//! where `KEYGATE_PEERS=required` is set; nothing is fetched.
 
 use std::io::Write;
 use std::path::Path;
@@ -14,6 +14,8 @@ pub fn is_here(what: &str, command: &mut Command) -> bool {
         .status();
     let here = run.is_ok_and(|status| status.success());
     if !here {
+        let required = std::env::var("KEYGATE_PEERS").is_ok_and(|v| v == "required");
+        assert!(!required, "no {what} here, and KEYGATE_PEERS=required");
         let name = std::thread::current().name().unwrap_or("?").to_owned();
         let _ = writeln!(std::io::stderr(), "SKIPPED {name}: no {what} here");
     }
