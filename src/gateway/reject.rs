@@ -139,6 +139,7 @@ impl Reject {
                 AdmitError::HeadTooLarge => "head_too_large",
                 AdmitError::Underscore => "header_underscore",
                 AdmitError::HeaderName => "header_name",
+                AdmitError::BlankEnd => "header_blank_end",
                 AdmitError::Framing => "framing",
                 AdmitError::Expectation => "expectation",
             },
@@ -473,9 +474,12 @@ fn admit_body(error: AdmitError) -> ErrorBody {
             "A header's name has no underscore.",
         ),
         AdmitError::HeaderName => (
-            bad,
             "The request's headers are not acceptable.",
             "A header's name has no quotation mark.",
+        ),
+        AdmitError::BlankEnd => (
+            "The request's headers are not acceptable.",
+            "A header's value neither begins nor ends with a blank.",
         ),
         AdmitError::Framing => (
             "The request's framing is not acceptable.",

@@ -111,7 +111,7 @@ pub fn admit(
     rules: &AdmitRules,
 ) -> Result<Admitted, AdmitError> {
     check_method(method)?;
-    check_headers(headers, version, rules)?;
+    check_headers(version, headers, rules)?;
     let said = host_said(uri, version, headers)?;
     let raw_host = said.as_ref();
     let name = parse_host(raw_host.as_bytes())?;
@@ -160,8 +160,8 @@ fn check_method(method: &Method) -> Result<(), AdmitError> {
 }
 
 fn check_headers(
-    headers: &HeaderMap,
     version: Version,
+    headers: &HeaderMap,
     rules: &AdmitRules,
 ) -> Result<(), AdmitError> {
     if headers.len() > rules.headers {
@@ -177,6 +177,9 @@ fn check_headers(
         // The one character that the http crate takes in names of HTTP/2 and not in those of HTTP/1.1 (RFC 9110, section 5.1).
         if version == Version::HTTP_2 && text.as_bytes().contains(&b'"') {
             return Err(AdmitError::HeaderName);
+        }
+        if version == Version::HTTP_2 && has_blank_end(value.as_bytes()) {
+            return Err(AdmitError::BlankEnd);
         }
     }
     if bytes > rules.head_bytes {
@@ -202,6 +205,14 @@ fn check_headers(
         }
     }
     Ok(())
+}
+
+/// Whether a value begins or ends with a blank. Over HTTP/1.1 hyper has taken those away, they are none of the value's; over
+/// HTTP/2 they would be, and no longer for an upstream that reads HTTP/1.1: such a request is malformed (RFC 9113, section 8.2.1),
+/// which h2 leaves to us.
+fn has_blank_end(value: &[u8]) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_blank(value.first()) || is_blank(value.last())
 }
 
 /// The one host that a head names. Over HTTP/2 `:authority` stands in place of `Host` (RFC 9113, section 8.3.1); where both
@@ -311,6 +322,8 @@ pub enum AdmitError {
     Underscore,
     #[error("a header name has a quotation mark, which no name of HTTP/1.1 has")]
     HeaderName,
+    #[error("a header value begins or ends with a blank")]
+    BlankEnd,
     #[error(
         "the length of the body is not given in one way: one `Content-Length`, or `Transfer-Encoding: chunked`"
     )]
@@ -332,6 +345,9 @@ impl AdmitError {
             | AdmitError::Host(_)
             | AdmitError::Target(_)
             | AdmitError::Underscore
+            | AdmitError::HeaderName
+            | AdmitError::BlankEnd
+            | AdmitError::BlankEnd
             | AdmitError::Framing => StatusCode::BAD_REQUEST,
         }
     }
@@ -522,6 +538,22 @@ mod tests {
         // Over HTTP/1.1 an absolute target does not stand in for `Host`.
         let got = judge("GET", "http://a/x", &[]).map(|_| ());
         assert_eq!(got, Err(HostError::Missing.into()));
+    }
+
+    #[test]
+    fn over_http2_a_value_that_begins_or_ends_with_a_blank_is_refused() {
+        for (value, expected) in [
+            ("", Ok(())),
+            ("a b\tc", Ok(())),
+            (" a", Err(AdmitError::BlankEnd)),
+            ("\ta", Err(AdmitError::BlankEnd)),
+            ("a ", Err(AdmitError::BlankEnd)),
+            ("a\t", Err(AdmitError::BlankEnd)),
+            (" ", Err(AdmitError::BlankEnd)),
+        ] {
+            let got = judge_as(Version::HTTP_2, "GET", "https://a/x", &[("x", value)]);
+            assert_eq!(got.map(|_| ()), expected, "{value:?}");
+        }
     }
 
     #[test]
