@@ -4,6 +4,8 @@
 //! number says how often the upstream is left to read an ambiguous request, not how often something was taken. What the
 //! others change in requests that may pass is not compared: their policies cannot say all that the corpus expects.
 //!
+//! Envoy is the one that `benches/lab/setup.sh` brings, or that is installed.
+//!
 //! `KEYGATE_BYPASS_PEERS=1 cargo test --test bypass others -- --nocapture` prints the table, with `=names` also the inputs. A peer that is not installed is
 //! left out, and said so.
 
@@ -13,7 +15,9 @@ use super::door::{Door, Keygate, Line};
 use super::judge::Judge;
 use super::placeholders;
 use super::recorder::Recorder;
+use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -72,11 +76,12 @@ impl Peer {
     fn start(
         program: &str,
         arguments: &[&str],
+        file: &str,
         config: impl Fn(&str, u16, u16) -> String,
     ) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let (http1, http2) = (free_address(), free_address());
-        let path = folder.path().join("peer.conf");
+        let path = folder.path().join(file);
         let at = folder.path().display().to_string();
         std::fs::write(&path, config(&at, http1.port(), http2.port())).expect("write");
         let started = Command::new(program)
@@ -115,7 +120,7 @@ const FULL: [&str; 3] = ["full", "second", "decoy"];
 
 /// Keys in a `map`; a `location` for each route; WebSocket as its manual has it.
 fn nginx(upstream: SocketAddr) -> Option<Peer> {
-    Peer::start("nginx", &["-c"], |at, http1, http2| {
+    Peer::start("nginx", &["-c"], "nginx.conf", |at, http1, http2| {
         let mut keys: String = FULL
             .iter()
             .map(|name| format!("{} full;", key(name)))
@@ -170,11 +175,15 @@ fn nginx(upstream: SocketAddr) -> Option<Peer> {
 
 /// Keys and routes as access lists.
 fn haproxy(upstream: SocketAddr) -> Option<Peer> {
-    Peer::start("haproxy", &["-db", "-f"], |_, http1, http2| {
-        let full: String = FULL.iter().map(|name| format!(" {}", key(name))).collect();
-        let auth = key("auth");
-        format!(
-            "global\n  maxconn 512\n\
+    Peer::start(
+        "haproxy",
+        &["-db", "-f"],
+        "haproxy.cfg",
+        |_, http1, http2| {
+            let full: String = FULL.iter().map(|name| format!(" {}", key(name))).collect();
+            let auth = key("auth");
+            format!(
+                "global\n  maxconn 512\n\
              defaults\n  mode http\n  timeout client 2s\n  timeout http-request 2s\n  timeout server 5s\n  timeout connect 5s\n\
              frontend front\n  bind 127.0.0.1:{http1}\n  bind 127.0.0.1:{http2} proto h2\n\
              \x20 acl full req.hdr(apikey) -m str{full}\n\
@@ -210,8 +219,168 @@ fn haproxy(upstream: SocketAddr) -> Option<Peer> {
              \x20 http-request set-header X-Forwarded-Proto http\n  http-request set-header X-Forwarded-Host %[req.hdr(host)]\n\
              \x20 http-request replace-path /strip/?(.*) /\\1 if {{ path_beg /strip }}\n\
              \x20 server one {upstream}\n"
-        )
+            )
+        },
+    )
+}
+
+/// Keys with the filter `api_key_auth`, whose clients a route names; paths, names of fields and timeouts as its page on
+/// edge proxies has them.
+fn envoy(upstream: SocketAddr) -> Option<Peer> {
+    let brought = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/lab/venv/bin/envoy");
+    let program = match brought.exists() {
+        true => brought.display().to_string(),
+        false => "envoy".to_owned(),
+    };
+    let arguments = [
+        "--concurrency",
+        "1",
+        "--disable-hot-restart",
+        "--log-level",
+        "off",
+        "-c",
+    ];
+    Peer::start(&program, &arguments, "envoy.json", |_, http1, http2| {
+        let address = |at: SocketAddr| json!({ "socket_address": { "address": at.ip().to_string(), "port_value": at.port() } });
+        let listener = |port: u16, codec: &str| {
+            json!({
+                "address": address(([127, 0, 0, 1], port).into()),
+                "filter_chains": [{ "filters": [
+                    { "name": "http", "typed_config": envoy_connections(codec) },
+                ] }],
+            })
+        };
+        let config = json!({ "static_resources": {
+            "listeners": [listener(http1, "HTTP1"), listener(http2, "HTTP2")],
+            "clusters": [{ "name": "chat", "load_assignment": { "cluster_name": "chat", "endpoints": [
+                { "lb_endpoints": [{ "endpoint": { "address": address(upstream) } }] },
+            ] } }],
+        } });
+        config.to_string()
     })
+}
+
+const API_KEY_AUTH: &str = "envoy.filters.http.api_key_auth";
+
+/// A message of Envoy's of this type.
+fn typed(kind: &str, mut fields: Value) -> Value {
+    fields["@type"] = format!("type.googleapis.com/envoy.{kind}").into();
+    fields
+}
+
+fn envoy_connections(codec: &str) -> Value {
+    let credential = |name: &str, client: &str| json!({ "key": key(name), "client": client });
+    let mut credentials: Vec<Value> = FULL.iter().map(|name| credential(name, "full")).collect();
+    credentials.push(credential("auth", "auth"));
+    let filter = |name: &str, config: Value| json!({ "name": name, "typed_config": config });
+    let keys = json!({
+        "credentials": credentials,
+        "key_sources": [{ "header": "apikey" }],
+        "forwarding": { "hide_credentials": true },
+    });
+    typed(
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        json!({
+            "stat_prefix": "front",
+            "codec_type": codec,
+            "use_remote_address": true,
+            "normalize_path": true,
+            "merge_slashes": true,
+            "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT",
+            "common_http_protocol_options": {
+                "idle_timeout": "5s",
+                "headers_with_underscores_action": "REJECT_REQUEST",
+            },
+            "http2_protocol_options": {
+                "max_concurrent_streams": 100,
+                "initial_stream_window_size": 65_536,
+                "initial_connection_window_size": 1_048_576,
+                "allow_connect": true,
+            },
+            "request_headers_timeout": "2s",
+            "stream_idle_timeout": "2s",
+            "upgrade_configs": [{ "upgrade_type": "websocket" }],
+            "http_filters": [
+                filter(API_KEY_AUTH, typed("extensions.filters.http.api_key_auth.v3.ApiKeyAuth", keys)),
+                filter(
+                    "envoy.filters.http.router",
+                    typed("extensions.filters.http.router.v3.Router", json!({})),
+                ),
+            ],
+            "route_config": {
+                "ignore_port_in_host_matching": true,
+                "virtual_hosts": envoy_hosts(),
+            },
+        }),
+    )
+}
+
+fn envoy_hosts() -> Value {
+    let pass = json!({ "route": { "cluster": "chat", "timeout": "5s" } });
+    let stripped =
+        json!({ "route": { "cluster": "chat", "timeout": "5s", "prefix_rewrite": "/" } });
+    let say = |status: u16| json!({ "direct_response": { "status": status } });
+    // Who may, and what becomes of it; without a key nobody may, but where everybody may.
+    let route = |matching: Value, who: &str, mut what: Value| {
+        what["match"] = matching;
+        let own = match who {
+            "all" => typed("config.route.v3.FilterConfig", json!({ "disabled": true })),
+            "full" => typed(
+                "extensions.filters.http.api_key_auth.v3.ApiKeyAuthPerRoute",
+                json!({ "allowed_clients": ["full"] }),
+            ),
+            _ => return what,
+        };
+        what["typed_per_filter_config"] = json!({ API_KEY_AUTH: own });
+        what
+    };
+    let path = |path: &str| json!({ "path": path });
+    let prefix = |prefix: &str| json!({ "prefix": prefix });
+    let method = |path: &str, methods: &str| {
+        let methods = json!({ "safe_regex": { "regex": methods } });
+        json!({ "path": path, "headers": [{ "name": ":method", "string_match": methods }] })
+    };
+    let mut routes = vec![
+        route(path("/open/private"), "full", pass.clone()),
+        route(prefix("/open/private/"), "full", pass.clone()),
+        route(path("/open/denied"), "known", say(403)),
+        route(path("/closed"), "known", say(403)),
+        route(prefix("/closed/"), "known", say(403)),
+        route(method("/users", "POST"), "known", pass.clone()),
+        route(method("/users", "GET|DELETE"), "full", pass.clone()),
+        route(path("/users"), "known", say(405)),
+        route(method("/only-get", "GET|HEAD"), "full", pass.clone()),
+        route(path("/only-get"), "known", say(405)),
+        route(prefix("/v3/"), "full", pass.clone()),
+        route(
+            json!({ "safe_regex": { "regex": "/files/[^/]+" } }),
+            "all",
+            pass.clone(),
+        ),
+        route(path("/strip"), "all", stripped.clone()),
+        route(prefix("/strip/"), "all", stripped),
+    ];
+    for open in ["/open/", "/slash/", "/percent/", "/semi/", "/double/"] {
+        routes.push(route(prefix(open), "all", pass.clone()));
+    }
+    routes.push(route(prefix("/"), "known", say(404)));
+    let host = |name: &str, domain: &str, own: Option<Value>| {
+        let all: Vec<Value> = own.into_iter().chain(routes.clone()).collect();
+        json!({ "name": name, "domains": [domain], "routes": all })
+    };
+    json!([
+        host(
+            "inner",
+            "inner.test",
+            Some(route(prefix("/pub/"), "known", say(403)))
+        ),
+        host(
+            "outer",
+            "outer.test",
+            Some(route(prefix("/pub/"), "all", pass))
+        ),
+        host("all", "*", None),
+    ])
 }
 
 /// How many runs of a class had to reach no upstream and did.
@@ -239,8 +408,8 @@ fn others_with_the_same_policy() {
         eprintln!("skipped: KEYGATE_BYPASS_PEERS is not set");
         return;
     }
-    println!("| class | runs that must reach no upstream | keygate | nginx | HAProxy |");
-    println!("| --- | --- | --- | --- | --- |");
+    println!("| class | runs that must reach no upstream | keygate | nginx | HAProxy | Envoy |");
+    println!("| --- | --- | --- | --- | --- | --- |");
     for class in CLASSES {
         let placeholders = placeholders();
         let cases = corpus::read(&corpus::text(class), &placeholders).expect("cases");
@@ -254,7 +423,7 @@ fn others_with_the_same_policy() {
         let (mut gateway, names) = Keygate::start(recorder.address, Setting::Plain);
         let own = count(&mut gateway, &recorder, &names, class);
         assert_eq!(own, 0, "{class}: the gateway itself");
-        let others = [nginx, haproxy].map(|start| {
+        let others = [nginx, haproxy, envoy].map(|start| {
             let recorder = Recorder::start();
             match start(recorder.address) {
                 None => "not installed".to_owned(),
