@@ -8,6 +8,7 @@
 //! HTTP/1.1 that have no meaning there (`Connection`, `Transfer-Encoding`, …; RFC 9113, section 8.2.2) and a body that is
 //! not as long as `Content-Length` says.
 
+use super::headers::has_blank_end;
 use super::host::canonical_host;
 use super::{Exceptions, HostError, TargetError, canonical_path, parse_host};
 use http::uri::PathAndQuery;
@@ -178,7 +179,8 @@ fn check_headers(
         if version == Version::HTTP_2 && text.as_bytes().contains(&b'"') {
             return Err(AdmitError::HeaderName);
         }
-        if version == Version::HTTP_2 && has_blank_end(value.as_bytes()) {
+        // Over HTTP/1.1 hyper has taken those away; h2 leaves them to us.
+        if version == Version::HTTP_2 && has_blank_end(value) {
             return Err(AdmitError::BlankEnd);
         }
     }
@@ -205,14 +207,6 @@ fn check_headers(
         }
     }
     Ok(())
-}
-
-/// Whether a value begins or ends with a blank. Over HTTP/1.1 hyper has taken those away, they are none of the value's; over
-/// HTTP/2 they would be, and no longer for an upstream that reads HTTP/1.1: such a request is malformed (RFC 9113, section 8.2.1),
-/// which h2 leaves to us.
-fn has_blank_end(value: &[u8]) -> bool {
-    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    is_blank(value.first()) || is_blank(value.last())
 }
 
 /// The one host that a head names. Over HTTP/2 `:authority` stands in place of `Host` (RFC 9113, section 8.3.1); where both
@@ -346,7 +340,6 @@ impl AdmitError {
             | AdmitError::Target(_)
             | AdmitError::Underscore
             | AdmitError::HeaderName
-            | AdmitError::BlankEnd
             | AdmitError::BlankEnd
             | AdmitError::Framing => StatusCode::BAD_REQUEST,
         }

@@ -29,6 +29,22 @@ pub fn sanitize_trailers(trailers: &mut HeaderMap) {
     });
 }
 
+/// Takes out of a request's trailers what no upstream may be sent for its value: see [`has_blank_end`].
+pub fn remove_blank_ends(trailers: &mut HeaderMap) {
+    let faulty = trailers.iter().filter(|(_, value)| has_blank_end(value));
+    let names: Vec<HeaderName> = faulty.map(|(name, _)| name.clone()).collect();
+    for name in names {
+        trailers.remove(name);
+    }
+}
+
+/// Whether a value begins or ends with a blank. Over HTTP/1.1 such blanks are none of the value's; over HTTP/2 they would be, and
+/// no longer for an upstream that reads HTTP/1.1: a message with one is malformed, and not to be passed on (RFC 9113, section 8.2.1).
+pub fn has_blank_end(value: &HeaderValue) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last())
+}
+
 /// What has a meaning only in a head.
 fn is_head_only(name: &str) -> bool {
     name.starts_with("content-")

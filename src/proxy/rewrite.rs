@@ -5,7 +5,9 @@ use super::body::TrailerRule;
 use super::forward::Order;
 use crate::config::HostRule;
 use crate::http::edits::{Edits, Facts, KeyFacts};
-use crate::http::headers::{encode_name, sanitize_request, sanitize_response, sanitize_trailers};
+use crate::http::headers::{
+    encode_name, remove_blank_ends, sanitize_request, sanitize_response, sanitize_trailers,
+};
 use crate::http::{Admitted, forwarded};
 use crate::policy::RouteSettings;
 use bytes::BufMut;
@@ -160,6 +162,7 @@ pub(super) fn trailers(order: &Order<'_>) -> TrailerRule {
     Box::new(move |trailers| {
         sanitize_request(trailers, &key, |name| edits.iter().any(|e| e.own(name)));
         sanitize_trailers(trailers);
+        remove_blank_ends(trailers);
     })
 }
 
