@@ -55,7 +55,7 @@ fn judge_cases(text: &str, wanted: &str) -> Vec<Failure> {
             continue;
         }
         let recorder = Recorder::start();
-        let (mut gateway, names) = Keygate::start(recorder.address, setting);
+        let (mut gateway, names) = Keygate::start(&recorder.url(), setting);
         let cases = corpus::read(text, &names).expect("it was read before");
         let cases: Vec<Case> = cases.into_iter().filter(is_wanted).collect();
         failures.extend(Judge::new(&mut gateway, &recorder, &names).run(&cases).0);

@@ -71,7 +71,7 @@ fn observe(server: &Server, is_wanted: impl Fn(&str, &Case) -> bool) -> Observed
     let recorder = &server.recorder;
     let mut observed = Observed::default();
     for setting in [Setting::Plain, Setting::Drop] {
-        let (mut gateway, names) = Keygate::start(server.address, setting);
+        let (mut gateway, names) = Keygate::start(&server.url, setting);
         let begun = recorder.mark();
         for class in CLASSES {
             let cases = corpus::read(&corpus::text(class), &names).expect("cases");
@@ -263,6 +263,12 @@ fn haproxy_reads_the_same() {
 #[test]
 fn node_reads_the_same() {
     reads_the_same(servers::node());
+}
+
+/// Over HTTP/2, whose frames and tables are nghttp2's.
+#[test]
+fn node_reads_the_same_over_http2() {
+    reads_the_same(servers::node_over_http2());
 }
 
 #[test]

@@ -43,8 +43,8 @@ pub struct Keygate {
 }
 
 impl Keygate {
-    /// A gateway before this upstream, and the names of its keys.
-    pub fn start(upstream: SocketAddr, setting: Setting) -> (Self, Vec<(&'static str, String)>) {
+    /// A gateway before the upstream of this URL, and the names of its keys.
+    pub fn start(upstream: &str, setting: Setting) -> (Self, Vec<(&'static str, String)>) {
         let underscores = match setting {
             Setting::Plain => "refuse",
             Setting::Drop => "drop",
@@ -73,7 +73,7 @@ body_bytes = "200KB"
 head = "2s"
 body = "2s"
 [upstreams.chat]
-servers = ["http://{upstream}"]
+servers = ["{upstream}"]
 host = "client"
 "#
             ),

@@ -420,7 +420,7 @@ fn others_with_the_same_policy() {
             .filter(|r| r.expected.upstream.is_empty())
             .count();
         let recorder = Recorder::start();
-        let (mut gateway, names) = Keygate::start(recorder.address, Setting::Plain);
+        let (mut gateway, names) = Keygate::start(&recorder.url(), Setting::Plain);
         let own = count(&mut gateway, &recorder, &names, class);
         assert_eq!(own, 0, "{class}: the gateway itself");
         let others = [nginx, haproxy, envoy].map(|start| {

@@ -135,6 +135,11 @@ impl Recorder {
         Recorder { address, shared }
     }
 
+    /// Where a gateway finds it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     pub fn mark(&self) -> Mark {
         let book = self.shared.book.lock().unwrap();
         Mark {

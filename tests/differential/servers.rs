@@ -13,7 +13,8 @@ use std::time::Instant;
 /// A server, and the record of what it reads. Ended when dropped.
 pub struct Server {
     pub name: String,
-    pub address: SocketAddr,
+    /// Where a gateway finds it.
+    pub url: String,
     pub recorder: Recorder,
     /// Whether it grants upgrades; else inputs with one are not for it.
     pub upgrades: bool,
@@ -46,7 +47,7 @@ impl Server {
         let recorder = Recorder::start();
         Server {
             name: "the recording upstream".to_owned(),
-            address: recorder.address,
+            url: recorder.url(),
             recorder,
             upgrades: true,
             refuses: &[],
@@ -72,11 +73,11 @@ impl Server {
             .strip_prefix("port ")
             .and_then(|p| p.parse().ok());
         let port: u16 = port.unwrap_or_else(|| panic!("{name} says {line:?}"));
-        let address = ([127, 0, 0, 1], port).into();
+        let recorder = Recorder::told(([127, 0, 0, 1], port).into(), out);
         Server {
             name: name.to_owned(),
-            address,
-            recorder: Recorder::told(address, out),
+            url: recorder.url(),
+            recorder,
             upgrades,
             refuses: &[],
             leaves_out: &[],
@@ -115,7 +116,7 @@ impl Server {
                 if TcpStream::connect(address).is_ok() {
                     return Server {
                         name: program.to_owned(),
-                        address,
+                        url: format!("http://{address}"),
                         recorder,
                         upgrades: true,
                         refuses: &[],
@@ -193,6 +194,17 @@ pub fn node() -> Option<Server> {
             Command::new("node").arg(script("recorder.mjs")),
         )
     })
+}
+
+pub fn node_over_http2() -> Option<Server> {
+    if !is_here("node", Command::new("node").arg("--version")) {
+        return None;
+    }
+    let mut command = Command::new("node");
+    command.arg(script("recorder.mjs")).arg("h2c");
+    let mut server = Server::telling("node over HTTP/2", false, &mut command);
+    server.url = server.url.replace("http://", "h2c://");
+    Some(server)
 }
 
 /// What nginx waits for.

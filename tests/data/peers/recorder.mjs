@@ -1,6 +1,8 @@
-// Node's own HTTP server, as an upstream that tells what it read, in the lines of `recorder.py`.
+// Node's own HTTP servers, as upstreams that tell what they read, in the lines of `recorder.py`: of HTTP/1.1, or with `h2c` of
+// HTTP/2 in clear text.
 import { createHash } from "node:crypto";
 import { createServer } from "node:http";
+import { createServer as createHttp2Server } from "node:http2";
 
 let numbers = 0;
 const say = (event) => process.stdout.write(JSON.stringify(event) + "\n");
@@ -11,7 +13,7 @@ const head = (request) => {
   return [number, line];
 };
 
-const server = createServer((request, response) => {
+const serve = (request, response) => {
   const [number, line] = head(request);
   const answer = () => {
     response.writeHead(200, { "content-length": line.length });
@@ -22,11 +24,16 @@ const server = createServer((request, response) => {
   const pieces = [];
   request.on("data", (piece) => pieces.push(piece));
   request.on("end", () => {
+    // A stream that was reset ends, too.
+    if (request.aborted) return;
     say({ end: number, body: Buffer.concat(pieces).toString("hex") });
     if (!early) answer();
   });
   request.on("error", () => {});
-});
+};
+
+const isHttp2 = process.argv[2] === "h2c";
+const server = isHttp2 ? createHttp2Server(serve) : createServer(serve);
 
 // It takes no body with an upgrade, and the socket is ours from here on.
 server.on("upgrade", (request, socket, first) => {
