@@ -148,8 +148,12 @@ const NO_QUERY: &str = "ASGI has an empty query and none as the same";
 
 /// The recorder in Python on this parser.
 pub fn in_python(kind: &str) -> Option<Server> {
-    let what = format!("Python with `{kind}`");
-    if !is_here(&what, python().args(["-c", &format!("import {kind}")])) {
+    let modules = match kind {
+        "uvicorn" => "uvicorn, httptools",
+        _ => kind,
+    };
+    let what = format!("Python with `{modules}`");
+    if !is_here(&what, python().args(["-c", &format!("import {modules}")])) {
         return None;
     }
     let mut command = python();
