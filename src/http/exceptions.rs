@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Named second readings of a path that a route's upstream needs (`allow` in the policy): a small set of flags.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Exceptions(u8);
 
 impl Exceptions {
@@ -30,6 +30,16 @@ impl Exceptions {
         Exceptions(self.0 | other.0)
     }
 
+    /// What is in both sets.
+    pub const fn common(self, other: Exceptions) -> Exceptions {
+        Exceptions(self.0 & other.0)
+    }
+
+    /// What is in this set and not in the other.
+    pub const fn without(self, other: Exceptions) -> Exceptions {
+        Exceptions(self.0 & !other.0)
+    }
+
     /// Whether all of `needed` is in this set.
     pub const fn cover(self, needed: Exceptions) -> bool {
         needed.0 & !self.0 == 0
@@ -38,6 +48,12 @@ impl Exceptions {
     /// Whether the set is empty.
     pub const fn is_none(self) -> bool {
         self.0 == 0
+    }
+
+    /// The names of what is in the set.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let named = Exceptions::NAMES.into_iter();
+        named.filter_map(move |(name, one)| self.cover(one).then_some(name))
     }
 }
 

@@ -50,6 +50,19 @@ impl Literals {
         }
     }
 
+    /// All texts with their children, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, NodeId)> {
+        let (few, many) = match self {
+            Literals::Few(children) => (
+                Some(children.iter().map(|(text, child)| (text, child))),
+                None,
+            ),
+            Literals::Many(children) => (None, Some(children.iter())),
+        };
+        let all = few.into_iter().flatten().chain(many.into_iter().flatten());
+        all.map(|(text, child)| (&**text, *child))
+    }
+
     /// All children, in no order.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
         let (few, many) = match self {

@@ -36,10 +36,12 @@
 //! in `literals`), and a request comes down it in `walk`; at its end `methods` says who takes the method; `management` stands before the tree; `find` puts these
 //! together and `permit` makes the proofs. `compile` builds it all, with `reach` and `widen` (over `overlap`) for what cannot be seen
 //! from one route alone; `expect` runs the tests that a policy brings along, on
-//! requests that are only `asked` about; `lint` says what of a policy is probably not meant.
+//! requests that are only `asked` about; `lint` says what of a policy is probably not meant. [`diff`] tells two policies
+//! apart.
 
 mod asked;
 mod compile;
+pub mod diff;
 mod expect;
 mod find;
 pub mod lint;

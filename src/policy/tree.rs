@@ -29,6 +29,20 @@ pub(super) struct NodeId(u32);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct EndId(u32);
 
+impl NodeId {
+    /// The position in [`Tree::nodes`].
+    pub const fn as_u32(self) -> u32 {
+        self.0
+    }
+}
+
+impl EndId {
+    /// The position in [`Tree::ends`].
+    pub const fn as_u32(self) -> u32 {
+        self.0
+    }
+}
+
 /// One step of the tree.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
@@ -186,6 +200,16 @@ impl Tree {
 
     fn node_mut(&mut self, id: NodeId) -> &mut Node {
         &mut self.nodes[id.0 as usize]
+    }
+
+    /// All nodes, by number; a child stands after its parent.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// All ends, by number.
+    pub fn ends(&self) -> &[ByMethod] {
+        &self.ends
     }
 
     /// The routes that end at one place.
