@@ -1,9 +1,11 @@
 //! The command line: arguments to a command, a command to an exit code.
 //!
 //! Exit codes are the same everywhere: 0 when done, 1 for what fails at run time, 2 for bad usage or a bad configuration.
+//! `diff` has two more: 10 and 11, for what became of access.
 
 pub mod check;
 pub mod demo;
+pub mod diff;
 pub mod explain;
 mod handover;
 pub mod init;
@@ -34,11 +36,13 @@ Examples:
   keygate check --config gateway/keygate.toml
   keygate test  --config gateway/keygate.toml --coverage
   keygate explain GET /v3/users --config gateway/keygate.toml --scope authOnly
+  keygate diff  /etc/keygate gateway               who gains and who loses access by an edit
   keygate run   --config gateway/keygate.toml
   keygate keys create --config gateway/keygate.toml --name 'Mobile app' --scope authOnly
   keygate load http://127.0.0.1:8080 --config gateway/keygate.toml --route 'GET /v3/users/{uid}'
 
-Exit codes: 0 done, 1 failed at run time, 2 bad usage or bad configuration."
+Exit codes: 0 done, 1 failed at run time, 2 bad usage or bad configuration;
+`diff` has two more, for access that was narrowed or widened."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -52,6 +56,7 @@ enum CommandLine {
     Check(check::CheckArgs),
     Test(test::TestArgs),
     Explain(explain::ExplainArgs),
+    Diff(diff::DiffArgs),
     Init(init::InitArgs),
     Keys(keys::KeysArgs),
     Demo(demo::DemoArgs),
@@ -71,6 +76,7 @@ pub fn main() -> ExitCode {
         CommandLine::Check(args) => check::run(args),
         CommandLine::Test(args) => test::run(args),
         CommandLine::Explain(args) => explain::run(args),
+        CommandLine::Diff(args) => diff::run(args),
         CommandLine::Init(args) => init::run(args),
         CommandLine::Keys(args) => keys::run(args),
         CommandLine::Demo(args) => demo::run(args),

@@ -382,16 +382,33 @@ impl Describer<'_, '_> {
         !self.needs.within.cover(forced)
     }
 
+    /// Whether no path that ends here, with a slash or without, can have the group's needs.
+    fn only_below(&self, child: Child) -> bool {
+        let Child::Node(node) = child else {
+            return false;
+        };
+        let node = &self.product.nodes[node as usize];
+        !node.whole && !self.needs.fits(node.forced, node.possible())
+    }
+
     /// What is said below some segments, each thing once for all segments below which it is said.
     fn join(&self, at: u32, children: Vec<(u32, Extent)>) -> Vec<Part> {
         let node = &self.product.nodes[at as usize];
         let mut joined: BTreeMap<Part, Vec<u32>> = BTreeMap::new();
+        let most = children.iter().any(|(slot, extent)| {
+            matches!(extent, Extent::All) && node.children[*slot as usize].0 == Class::Other
+        });
         for (slot, extent) in children {
             match extent {
                 Extent::Nothing => {}
                 Extent::All => {
-                    let (class, _) = node.children[slot as usize];
-                    for part in whole(class != Class::Empty) {
+                    let (class, child) = node.children[slot as usize];
+                    let parts = if !most && self.only_below(child) {
+                        vec![Part::of(PathEnd::Below)]
+                    } else {
+                        whole(class != Class::Empty).collect()
+                    };
+                    for part in parts {
                         joined.entry(part).or_default().push(slot);
                     }
                 }

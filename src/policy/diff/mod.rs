@@ -37,7 +37,7 @@ use describe::paths;
 use http::Method;
 use machine::{Class, Machine};
 use meaning::{Meaning, Numbering, People};
-use product::{Group, Groups, Half, LeafKind, Needs, OF_A_SEGMENT, Product, Takers};
+use product::{Group, Groups, Half, Leaf, LeafKind, Needs, OF_A_SEGMENT, Product, Takers};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -329,7 +329,9 @@ fn methods(machines: &(Machine<'_>, Machine<'_>)) -> Vec<Method> {
         }
     }
     let usual = super::methods::DEFAULT.iter().zip(usual);
-    let usual = usual.filter_map(|(method, taken)| taken.then(|| method.clone()));
+    let usual = usual
+        .filter(|(_, taken)| *taken)
+        .map(|(method, _)| method.clone());
     let others = others
         .into_iter()
         .map(|name| Method::from_bytes(name.as_bytes()).expect("it was a method before"));
@@ -425,12 +427,14 @@ fn refusals(policy: &Policy, takers: &Takers, needs: Needs, who: &[Who]) -> Vec<
     statuses.into_iter().collect()
 }
 
-/// The path of a request of a group, from the leaf that is nearest to the root; and whether it needs what it is to need.
+/// The path of a request of a group, from the first of the leaves that are nearest to the root; and whether it needs what it is to need.
 fn sample_path(product: &Product<'_>, leaves: &[u32], needs: Needs) -> (String, bool) {
+    let depth = |leaf: &Leaf| product.nodes[leaf.node as usize].depth;
+    let leaves = leaves.iter().map(|leaf| product.leaves[*leaf as usize]);
+    let least_depth = leaves.clone().map(|leaf| depth(&leaf)).min();
     let leaf = leaves
-        .iter()
-        .map(|leaf| product.leaves[*leaf as usize])
-        .min_by_key(|leaf| product.nodes[leaf.node as usize].depth)
+        .filter(|leaf| Some(depth(leaf)) == least_depth)
+        .min_by_key(|leaf| product.way_to(leaf.node))
         .expect("a group has leaves");
     let end = &product.nodes[leaf.node as usize];
     let least = needs.least(end.forced, end.possible());
@@ -501,35 +505,47 @@ fn extra_text(needs: Exceptions) -> String {
     texts.map(|(_, text)| text).collect()
 }
 
-/// Calls free segments what the routes call them.
+/// Calls free segments what the routes call them, of which the first that says something of the whole way there counts.
 fn name_params<'r>(paths: &mut [Paths], routes: impl Iterator<Item = &'r Arc<Route>>) {
     let templates: Vec<Vec<&str>> = routes
-        .take(8)
+        .take(64)
         .map(|route| route.template.split('/').skip(1).collect())
         .collect();
-    let name_at = |at: usize| {
-        let named = templates.iter().filter_map(|template| {
-            let inner = template.get(at)?.strip_prefix('{')?.strip_suffix('}')?;
-            (!inner.starts_with('*')).then_some(inner)
-        });
-        named.into_iter().next()
+    let param = |segment: &str| -> Option<String> {
+        let inner = segment.strip_prefix('{')?.strip_suffix('}')?;
+        (!inner.starts_with('*')).then(|| inner.to_owned())
     };
     for paths in paths {
         for pattern in [&mut paths.of].into_iter().chain(&mut paths.except) {
+            // Routes whose patterns have led here so far.
+            let mut open: Vec<&[&str]> = templates.iter().map(Vec::as_slice).collect();
             let mut used: Vec<Box<str>> = Vec::new();
-            for (at, segment) in pattern.segments.iter_mut().enumerate() {
-                let PathSegment::AnyBut { name, .. } = segment else {
-                    continue;
-                };
-                let wanted = name_at(at).unwrap_or("x");
-                let mut own: Box<str> = wanted.into();
-                let mut number = 2;
-                while used.contains(&own) || &*own == "rest" {
-                    own = format!("{wanted}{number}").into();
-                    number += 1;
+            for segment in &mut pattern.segments {
+                match segment {
+                    PathSegment::Literal(text) => open.retain(|template| {
+                        template
+                            .first()
+                            .is_some_and(|s| **s == **text || param(s).is_some())
+                    }),
+                    PathSegment::AnyBut { name, .. } => {
+                        open.retain(|template| {
+                            template.first().is_some_and(|s| param(s).is_some())
+                        });
+                        let wanted = open.first().and_then(|t| t.first()).and_then(|s| param(s));
+                        let wanted = wanted.unwrap_or_else(|| "x".to_owned());
+                        let mut own: Box<str> = wanted.as_str().into();
+                        let mut number = 2;
+                        while used.contains(&own) || &*own == "rest" {
+                            own = format!("{wanted}{number}").into();
+                            number += 1;
+                        }
+                        used.push(own.clone());
+                        *name = own;
+                    }
                 }
-                used.push(own.clone());
-                *name = own;
+                for template in &mut open {
+                    *template = &template[1..];
+                }
             }
         }
     }

@@ -247,6 +247,18 @@ struct Builder<'a, 'p> {
 }
 
 impl<'p> Product<'p> {
+    /// The positions among children that lead to a node.
+    pub fn way_to(&self, node: u32) -> Vec<u32> {
+        let mut way = Vec::new();
+        let mut at = node;
+        while let Some((above, slot)) = self.nodes[at as usize].up {
+            way.push(slot);
+            at = above;
+        }
+        way.reverse();
+        way
+    }
+
     /// Cuts the paths, of requests that begin with these threads.
     pub fn build<'a>(
         (old, new): (Half<'a, 'p>, Half<'a, 'p>),
