@@ -28,6 +28,8 @@ mod meaning;
 mod product;
 #[cfg(test)]
 mod proof;
+#[cfg(test)]
+mod tests;
 
 pub use describe::{PathEnd, PathPattern, PathSegment, Paths};
 pub use hosts::Hosts;
@@ -36,8 +38,8 @@ use super::{Access, Exceptions, Policy, Route, Who};
 use describe::paths;
 use http::Method;
 use machine::{Class, Machine};
-use meaning::{Meaning, Numbering, People};
-use product::{Group, Groups, Half, Leaf, LeafKind, Needs, OF_A_SEGMENT, Product, Takers};
+use meaning::{Numbering, People};
+use product::{Common, Group, Groups, Half, Leaf, LeafKind, Needs, OF_A_SEGMENT, Product, Takers};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -364,27 +366,14 @@ fn by_leaves(product: &Product<'_>) -> HashMap<(u32, Vec<u32>), SameLeaves> {
 /// What happens to whom in the requests of a group.
 fn changes(group: &Group, people: &People) -> Vec<(Change, WhoSet)> {
     let nobody = people.nobody();
-    let who = |meaning: &Option<Meaning>| match meaning {
-        // A path that needs what the route does not allow is refused, whoever asks.
-        Some(meaning) if meaning.allow.cover(group.needs.within) => (*meaning.who).clone(),
+    // Where paths need more than one of the two allows, that one refuses them, whoever asks.
+    let limited = group.needs.beyond.is_some();
+    let who = |side: &Option<Common>| match side {
+        Some(side) if !limited || side.allow.cover(group.needs.within) => (*side.who).clone(),
         _ => nobody.clone(),
     };
-    let (old, new) = match group.needs.beyond {
-        Some(_) => (who(&group.old), who(&group.new)),
-        None => {
-            let all = |meaning: &Option<Meaning>| {
-                meaning
-                    .as_ref()
-                    .map_or(nobody.clone(), |m| (*m.who).clone())
-            };
-            (all(&group.old), all(&group.new))
-        }
-    };
-    let elsewhere = match (&group.old, &group.new) {
-        (Some(old), Some(new)) => old.leads != new.leads,
-        _ => false,
-    };
-    let stays = if elsewhere {
+    let (old, new) = (who(&group.old), who(&group.new));
+    let stays = if group.elsewhere {
         WhoSet::common(&old, &new)
     } else {
         nobody.clone()

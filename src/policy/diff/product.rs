@@ -59,9 +59,30 @@ const ALL: Exceptions = OF_A_SEGMENT.with(Exceptions::DOUBLE_SLASH);
 /// What the requests of a group have in common: who could, who can, and where it is written.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Group {
-    pub old: Option<Meaning>,
-    pub new: Option<Meaning>,
+    pub old: Option<Common>,
+    pub new: Option<Common>,
+    /// Both let some through, to different ends.
+    pub elsewhere: bool,
     pub needs: Needs,
+}
+
+/// What the routes of one policy have in common that take the requests of a group.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Common {
+    pub who: Rc<WhoSet>,
+    pub allow: Exceptions,
+    /// See [`Meaning::table`].
+    table: u32,
+}
+
+impl Common {
+    fn of(meaning: &Meaning) -> Self {
+        Common {
+            who: Rc::clone(&meaning.who),
+            allow: meaning.allow,
+            table: meaning.table,
+        }
+    }
 }
 
 /// Some segments, of which the last is the class; what can follow.
@@ -194,17 +215,23 @@ fn meaning((meanings, taker): (&Meanings, Taker)) -> Option<&Meaning> {
 /// The groups of two routes, or of one and none.
 fn differences(old: Option<&Meaning>, new: Option<&Meaning>) -> Vec<Group> {
     let opens = |meaning: Option<&Meaning>| meaning.is_some_and(|m| !m.who.is_empty());
+    let elsewhere = match (old, new) {
+        (Some(old), Some(new)) => {
+            old.leads != new.leads && !WhoSet::common(&old.who, &new.who).is_empty()
+        }
+        _ => false,
+    };
     let group = |within: Exceptions, beyond: Option<Exceptions>| Group {
-        old: old.cloned(),
-        new: new.cloned(),
+        old: old.map(Common::of),
+        new: new.map(Common::of),
+        elsewhere: elsewhere && beyond.is_none(),
         needs: Needs { within, beyond },
     };
     match (old, new) {
         (Some(o), Some(n)) if opens(old) && opens(new) => {
             let mut groups = Vec::new();
             let both = o.allow.common(n.allow);
-            let common = WhoSet::common(&o.who, &n.who);
-            if o.who != n.who || (o.leads != n.leads && !common.is_empty()) {
+            if o.who != n.who || elsewhere {
                 groups.push(group(both, None));
             }
             for allow in [o.allow, n.allow] {
