@@ -586,7 +586,7 @@ fn the_admin_listener_only_tells() {
     assert!(keys["epoch"].is_string() && keys["feed_age_seconds"].is_number());
     assert!(keys["feed_error"].is_null());
 
-    for path in ["/healthz", "/readyz", "/metrics", "/status"] {
+    for path in ["/healthz", "/readyz", "/metrics", "/status", "/policy"] {
         for method in [
             "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PURGE",
         ] {

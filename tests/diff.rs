@@ -380,3 +380,54 @@ fn gateways_with_the_two_policies_do_with_each_regions_request_what_it_says() {
     assert!(regions.len() > 20, "{}", regions.len());
     assert_eq!(changes.len(), 3, "{changes:?}");
 }
+
+#[test]
+fn the_policy_that_a_gateway_has_in_force_is_asked_of_its_admin_listener() {
+    let upstream = Upstream::echo();
+    let folder = folder(&upstream, "", OLD);
+    let gateway = folder.start();
+    let diff = |old: &str, new: &str| keygate_diff(&["--json"], Path::new(old), Path::new(new));
+    let admin = format!("http://{}", gateway.admin);
+    let files = folder.path().display().to_string();
+    // What is in force is what the files say, whichever is named first.
+    for (old, new) in [(&admin, &files), (&files, &admin), (&admin, &admin)] {
+        let output = diff(old, new);
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{}{}",
+            output.stderr,
+            output.stdout
+        );
+    }
+    // An edit that is not in force yet, or never will be: compared with the gateway as with the files before it.
+    let next = self::folder(&upstream, "", NEW);
+    let next = next.path().display().to_string();
+    let (by_gateway, by_files) = (diff(&admin, &next), diff(&files, &next));
+    assert_eq!(by_gateway.status.code(), Some(11), "{}", by_gateway.stderr);
+    assert_eq!(by_gateway.stdout, by_files.stdout);
+    // Once it is in force, the gateway tells it.
+    let broken = OLD.replacen("scope = \"fullAccess\"", "scope = \"authOnly\"", 1);
+    folder.write("routes.toml", &format!("{HEAD}{broken}"));
+    gateway.eventually(
+        || diff(&admin, &files).status.code(),
+        |code| *code == Some(0),
+    );
+}
+
+#[test]
+fn a_gateway_that_does_not_tell_its_policy_is_a_failure_at_run_time() {
+    let upstream = Upstream::echo();
+    let folder = folder(&upstream, "", OLD);
+    let gateway = folder.start();
+    let closed = support::port::Port::keep();
+    for (address, expected) in [
+        (gateway.address.to_string(), "401"),
+        (closed.address.to_string(), "cannot be asked"),
+    ] {
+        let output = keygate_diff(&[], Path::new(&format!("http://{address}")), folder.path());
+        assert_eq!(output.status.code(), Some(1), "{address}");
+        assert!(output.stderr.contains(expected), "{}", output.stderr);
+        assert_eq!(output.stdout, "");
+    }
+}

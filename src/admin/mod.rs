@@ -2,7 +2,7 @@
 //!
 //! It runs on the control runtime, so that a scrape costs the workers one message each. `/healthz` says that the process
 //! lives; `/readyz` says whether requests should be sent to it, with the reasons; `/metrics` is for Prometheus; `/status`
-//! is for people and scripts. By default it listens on loopback only: what it tells is for operators. No key, no key's
+//! is for people and scripts; `/policy` tells the policy in force to `keygate diff`. By default it listens on loopback only: what it tells is for operators. No key, no key's
 //! name and no request is in any of its answers.
 
 mod prometheus;
@@ -11,6 +11,7 @@ mod status;
 use crate::config::Live;
 use crate::keycache::Keys;
 use crate::net::{Acceptor, Address};
+use crate::policy::form::PolicyForm;
 use crate::server::{Listening, Server};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -115,7 +116,7 @@ async fn answer(
     const JSON: &str = "application/json";
     const TEXT: &str = "text/plain; charset=utf-8";
     const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
-    let known = ["/healthz", "/readyz", "/metrics", "/status"];
+    let known = ["/healthz", "/readyz", "/metrics", "/status", "/policy"];
     let path = request.uri().path();
     let reading = matches!(*request.method(), Method::GET | Method::HEAD);
     let (status, kind, body) = match path {
@@ -135,6 +136,13 @@ async fn answer(
         }
         "/metrics" => (StatusCode::OK, METRICS, prometheus::render(state).await),
         "/status" => (StatusCode::OK, JSON, status::json(&status::status(state))),
+        "/policy" => {
+            let snapshot = state.live.snapshot();
+            let upstreams = snapshot.hot.upstreams.iter();
+            let upstreams: Vec<&str> = upstreams.map(|upstream| &*upstream.name).collect();
+            let form = PolicyForm::of(&snapshot.hot.policy, &upstreams);
+            (StatusCode::OK, JSON, status::json(&form))
+        }
         _ => {
             let body = format!("nothing here; try {}\n", known.join(", "));
             (StatusCode::NOT_FOUND, TEXT, body)

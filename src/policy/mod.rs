@@ -37,13 +37,14 @@
 //! together and `permit` makes the proofs. `compile` builds it all, with `reach` and `widen` (over `overlap`) for what cannot be seen
 //! from one route alone; `expect` runs the tests that a policy brings along, on
 //! requests that are only `asked` about; `lint` says what of a policy is probably not meant. [`diff`] tells two policies
-//! apart.
+//! apart, [`form`] hands one to another process.
 
 mod asked;
 mod compile;
 pub mod diff;
 mod expect;
 mod find;
+pub mod form;
 pub mod lint;
 mod literals;
 mod management;

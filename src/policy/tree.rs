@@ -207,11 +207,6 @@ impl Tree {
         &self.nodes
     }
 
-    /// All ends, by number.
-    pub fn ends(&self) -> &[ByMethod] {
-        &self.ends
-    }
-
     /// The routes that end at one place.
     pub fn end(&self, id: EndId) -> &ByMethod {
         &self.ends[id.0 as usize]

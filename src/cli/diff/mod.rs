@@ -1,25 +1,25 @@
 //! `keygate diff`: what an edit of the policy does to access, before it is in force.
 //!
-//! Both configurations are read as `check --no-secrets` reads them, and compared by [`crate::policy::diff`]. The answer is a
+//! Both are read (from the disk, as `check --no-secrets` does, or from a running gateway, which tells its policy to whoever
+//! asks its admin listener) and compared by [`crate::policy::diff`]. The answer is a
 //! list of regions on standard output, as text, JSON or Markdown, and an exit code that a pipeline can act on.
 
 mod json;
 mod markdown;
+mod subject;
 mod text;
 mod words;
 
-use crate::config::{self, Loaded, Secrets};
 use crate::policy::diff::{Side, Verdict, compare};
-use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
 use words::Words;
 
 /// Say who gains and who loses access, to which methods on which paths, between two configurations
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-A configuration is its main file, or a folder that holds a keygate.toml. Secrets are not read.
+A configuration is its main file, or a folder that holds a keygate.toml; secrets are not read. The policy that a running
+gateway has in force is asked of its admin listener: http://HOST:PORT.
 
 The comparison is exact, over all requests there can be: each region is disjoint from all others, and together they are
 every difference. A region names hosts, methods and paths, who gains or loses access, the routes that decide, and one
@@ -33,19 +33,21 @@ Where access stays but leads elsewhere (another upstream, another rewriting of t
 does not count for the exit code. Limits, timeouts and headers of routes are not compared.
 
 Exit codes: 0 access is unchanged, 10 narrowed (some lose, none gains), 11 widened (some gain; some may lose),
-1 the result cannot be written or the policies are too entangled to compare, 2 bad usage or bad configuration.
+1 a gateway cannot be asked, the result cannot be written or the policies are too entangled to compare, 2 bad usage or bad
+configuration.
 
 Examples:
   keygate diff /etc/keygate gateway                    # folders
+  keygate diff http://127.0.0.1:9901 next/keygate.toml # what is in force, and what is to be
   keygate diff old/keygate.toml new/keygate.toml --json
   git worktree add ../before main && keygate diff ../before/config config --markdown")]
 pub struct DiffArgs {
-    /// The configuration that is in force: a main file, or a folder that holds keygate.toml
+    /// What is in force: a main file, a folder that holds keygate.toml, or a gateway's http://HOST:PORT
     #[arg(value_name = "OLD")]
-    old: PathBuf,
-    /// The configuration that is to take its place
+    old: String,
+    /// What is to take its place, likewise
     #[arg(value_name = "NEW")]
-    new: PathBuf,
+    new: String,
     /// Print JSON
     #[arg(long, conflicts_with = "markdown")]
     json: bool,
@@ -59,23 +61,19 @@ pub struct DiffArgs {
 
 /// Runs the command.
 pub fn run(args: DiffArgs) -> ExitCode {
-    let (Some(old), Some(new)) = (load(&args.old), load(&args.new)) else {
-        return ExitCode::from(2);
+    let (old, new) = match (subject::read(&args.old), subject::read(&args.new)) {
+        (Ok(old), Ok(new)) => (old, new),
+        (Err(code), _) | (_, Err(code)) => return code,
     };
-    let upstreams = |loaded: &Loaded| -> Vec<Arc<str>> {
-        let upstreams = loaded.hot.upstreams.iter();
-        upstreams.map(|u| Arc::clone(&u.name)).collect()
-    };
-    let (old_upstreams, new_upstreams) = (upstreams(&old), upstreams(&new));
-    let old_names: Vec<&str> = old_upstreams.iter().map(|name| &**name).collect();
-    let new_names: Vec<&str> = new_upstreams.iter().map(|name| &**name).collect();
+    let old_names: Vec<&str> = old.upstreams.iter().map(String::as_str).collect();
+    let new_names: Vec<&str> = new.upstreams.iter().map(String::as_str).collect();
     let difference = compare(
         Side {
-            policy: &old.hot.policy,
+            policy: &old.policy,
             upstreams: &old_names,
         },
         Side {
-            policy: &new.hot.policy,
+            policy: &new.policy,
             upstreams: &new_names,
         },
     );
@@ -106,35 +104,5 @@ pub fn run(args: DiffArgs) -> ExitCode {
         Verdict::Unchanged => ExitCode::SUCCESS,
         Verdict::Narrowed => ExitCode::from(10),
         Verdict::Widened => ExitCode::from(11),
-    }
-}
-
-/// Reads a configuration; says on standard error what is wrong with it.
-fn load(named: &Path) -> Option<Loaded> {
-    let main = if named.is_dir() {
-        named.join("keygate.toml")
-    } else {
-        named.to_owned()
-    };
-    match config::load(&main, Secrets::Skipped) {
-        Ok(loaded) => Some(loaded),
-        Err(problems) => {
-            let mut err = std::io::stderr().lock();
-            let colour = err.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            // If nobody reads what is written, nobody is left to tell.
-            for problem in &problems.0 {
-                let _ = write!(err, "{}", problem.render(colour));
-            }
-            let (errors, warnings) = problems.count();
-            let plural = |count: usize| if count == 1 { "" } else { "s" };
-            let _ = writeln!(
-                err,
-                "{}: {errors} error{}, {warnings} warning{}",
-                main.display(),
-                plural(errors),
-                plural(warnings)
-            );
-            None
-        }
     }
 }

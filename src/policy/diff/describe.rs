@@ -9,6 +9,7 @@
 
 use super::machine::Class;
 use super::product::{Child, LeafKind, Needs, Product, needs_of};
+use super::{Entangled, Steps};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
@@ -204,13 +205,25 @@ struct Touched {
 }
 
 /// The paths of a group's leaves.
-pub(super) fn paths(product: &Product<'_>, leaves: &[u32], needs: Needs) -> Vec<Paths> {
-    let describer = Describer { product, needs };
+///
+/// # Errors
+/// When the steps are used up.
+pub(super) fn paths(
+    product: &Product<'_>,
+    leaves: &[u32],
+    needs: Needs,
+    steps: &Steps,
+) -> Result<Vec<Paths>, Entangled> {
+    let describer = Describer {
+        product,
+        needs,
+        steps,
+    };
     let mut touched = describer.touch(leaves);
     let mut result = Vec::new();
     while let Some((at, node)) = touched.pop_last() {
         let wanted = node.complement;
-        let (present, absent) = describer.describe(at, node, wanted);
+        let (present, absent) = describer.describe(at, node, wanted)?;
         match product.nodes[at as usize].up {
             Some((above, slot)) => {
                 if let Some(above) = touched.get_mut(&above) {
@@ -230,12 +243,13 @@ pub(super) fn paths(product: &Product<'_>, leaves: &[u32], needs: Needs) -> Vec<
     });
     let mut finished: Vec<Paths> = finished.collect();
     finished.sort();
-    finished
+    Ok(finished)
 }
 
 struct Describer<'a, 'p> {
     product: &'a Product<'p>,
     needs: Needs,
+    steps: &'a Steps,
 }
 
 impl Describer<'_, '_> {
@@ -279,10 +293,15 @@ impl Describer<'_, '_> {
     }
 
     /// What of a node belongs to the group, and what does not.
-    fn describe(&self, at: u32, touched: Touched, wanted: bool) -> (Extent, Option<Extent>) {
+    fn describe(
+        &self,
+        at: u32,
+        touched: Touched,
+        wanted: bool,
+    ) -> Result<(Extent, Option<Extent>), Entangled> {
         let node = &self.product.nodes[at as usize];
         if touched.whole {
-            return (Extent::All, wanted.then_some(Extent::Nothing));
+            return Ok((Extent::All, wanted.then_some(Extent::Nothing)));
         }
         let possible = node.possible();
         let fits = self.needs.fits(node.forced, possible);
@@ -309,6 +328,7 @@ impl Describer<'_, '_> {
         } else {
             (0..super::machine::number(node.children.len())).collect()
         };
+        self.steps.take(slots.len())?;
         for slot in slots {
             let (class, child) = node.children[slot as usize];
             let (present, absent) = match given.remove(&slot) {
@@ -324,22 +344,23 @@ impl Describer<'_, '_> {
             }
         }
         let all = all_below && !missing_here && !missing_slash;
-        let absent = wanted.then(|| {
-            if all {
-                return Extent::Nothing;
+        let absent = match (wanted, all) {
+            (false, _) => None,
+            (true, true) => Some(Extent::Nothing),
+            (true, false) => {
+                let mut parts = ends(missing_here, missing_slash, none_below);
+                if !none_below {
+                    parts.extend(self.join(at, absent_children)?);
+                }
+                Some(Extent::Parts(parts))
             }
-            let mut parts = ends(missing_here, missing_slash, none_below);
-            if !none_below {
-                parts.extend(self.join(at, absent_children));
-            }
-            Extent::Parts(parts)
-        });
+        };
         if all {
-            return (Extent::All, absent);
+            return Ok((Extent::All, absent));
         }
         let mut parts = ends(touched.here, touched.slash, all_below);
         if !all_below {
-            parts.extend(self.join(at, present_children));
+            parts.extend(self.join(at, present_children)?);
         }
         // Or all below, and what is not of the group taken out.
         if let Some(Extent::Parts(missing)) = &absent
@@ -366,7 +387,7 @@ impl Describer<'_, '_> {
                 parts = other;
             }
         }
-        (Extent::Parts(parts), absent)
+        Ok((Extent::Parts(parts), absent))
     }
 
     /// Whether a child without members has no request with the group's needs. (What is below a segment can be made to need
@@ -392,7 +413,7 @@ impl Describer<'_, '_> {
     }
 
     /// What is said below some segments, each thing once for all segments below which it is said.
-    fn join(&self, at: u32, children: Vec<(u32, Extent)>) -> Vec<Part> {
+    fn join(&self, at: u32, children: Vec<(u32, Extent)>) -> Result<Vec<Part>, Entangled> {
         let node = &self.product.nodes[at as usize];
         let mut joined: BTreeMap<Part, Vec<u32>> = BTreeMap::new();
         let most = children.iter().any(|(slot, extent)| {
@@ -427,6 +448,7 @@ impl Describer<'_, '_> {
                 parts.push(part.clone().below(&DraftSegment::Literal("".into())));
             }
             if classes.contains(&Class::Other) {
+                self.steps.take(node.children.len())?;
                 let taken: HashSet<u32> = slots.into_iter().collect();
                 let but = node
                     .children
@@ -449,7 +471,7 @@ impl Describer<'_, '_> {
                 }
             }
         }
-        parts
+        Ok(parts)
     }
 
     fn at_root(&self, extent: Extent) -> Vec<Part> {

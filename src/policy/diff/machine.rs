@@ -86,7 +86,7 @@ impl<'p> Machine<'p> {
             exact: node.exact.map(|end| end.as_u32()),
             tail: node.tail.map(|end| end.as_u32()),
         });
-        let ends = tree.ends().iter().map(|table| End {
+        let ends = tree.ends().map(|(_, table)| End {
             table: Some(table),
             stops: false,
         });

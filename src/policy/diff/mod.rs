@@ -40,11 +40,12 @@ use http::Method;
 use machine::{Class, Machine};
 use meaning::{Numbering, People};
 use product::{Common, Group, Groups, Half, Leaf, LeafKind, Needs, OF_A_SEGMENT, Product, Takers};
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// How many steps a comparison may take: seconds at most, and far more than ordinary policies need.
-const STEPS: usize = 30_000_000;
+const STEPS: usize = 10_000_000;
 
 /// One of the two policies.
 #[derive(Clone, Copy, Debug)]
@@ -139,11 +140,12 @@ pub struct Sample {
 pub struct Entangled;
 
 /// What is left of the steps that a comparison may take.
-struct Steps(usize);
+struct Steps(Cell<usize>);
 
 impl Steps {
-    fn take(&mut self, steps: usize) -> Result<(), Entangled> {
-        self.0 = self.0.checked_sub(steps).ok_or(Entangled)?;
+    fn take(&self, steps: usize) -> Result<(), Entangled> {
+        self.0
+            .set(self.0.get().checked_sub(steps).ok_or(Entangled)?);
         Ok(())
     }
 }
@@ -231,11 +233,11 @@ fn compare_in(old: Side<'_>, new: Side<'_>, steps: usize) -> Result<Difference, 
     let methods = methods(&machines);
     let classes = hosts::classes(old.policy, new.policy);
     let mut groups = Groups::default();
-    let mut steps = Steps(steps);
+    let steps = Steps(Cell::new(steps));
     let mut gathered: HashMap<Together, Gathered> = HashMap::new();
     for (at, class) in classes.iter().enumerate() {
         let start = (machines.0.start(class), machines.1.start(class));
-        let product = Product::build(halves, start, &methods, &mut groups, &mut steps)?;
+        let product = Product::build(halves, start, &methods, &mut groups, &steps)?;
         for ((group, leaves), mut member) in by_leaves(&product) {
             let needs = groups.all[group as usize].needs;
             let (path, least) = sample_path(&product, &leaves, needs);
@@ -246,7 +248,11 @@ fn compare_in(old: Side<'_>, new: Side<'_>, steps: usize) -> Result<Difference, 
             };
             debug_assert!(least, "a group has a request");
             member.methods.sort_unstable();
-            let key = (group, member.methods, paths(&product, &leaves, needs));
+            let key = (
+                group,
+                member.methods,
+                paths(&product, &leaves, needs, &steps)?,
+            );
             let together = gathered.entry(key).or_insert_with(|| Gathered {
                 hosts: BTreeSet::new(),
                 old: Takers::default(),

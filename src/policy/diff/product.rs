@@ -267,7 +267,7 @@ struct Builder<'a, 'p> {
     new: Half<'a, 'p>,
     methods: &'a [Method],
     groups: &'a mut Groups,
-    steps: &'a mut Steps,
+    steps: &'a Steps,
     product: Product<'p>,
     /// Nodes that are still to be filled, with what is reached there.
     open: Vec<(u32, Vec<Thread>, Vec<Thread>)>,
@@ -292,7 +292,7 @@ impl<'p> Product<'p> {
         start: (Vec<Thread>, Vec<Thread>),
         methods: &'a [Method],
         groups: &'a mut Groups,
-        steps: &'a mut Steps,
+        steps: &'a Steps,
     ) -> Result<Self, Entangled> {
         let mut builder = Builder {
             old,

@@ -102,7 +102,10 @@ fn a_difference_is_told_in_the_patterns_of_routes() {
         (
             &[("", "/{*rest}", "auth")],
             &[("", "/{*all}", "auth"), ("", "/x", "deny")],
-            &["Narrowed GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS /x{/}: auth,full,admin; /x"],
+            &[
+                "Narrowed GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS /x: auth,full,admin; /x",
+                "Narrowed GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS /x/: auth,full,admin; /x/",
+            ],
         ),
         (
             &[("", "/a", "deny")],
