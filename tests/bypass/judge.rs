@@ -2,7 +2,7 @@
 
 use super::client::{Outcome, connect, play};
 use super::corpus::{Case, Run, Wire};
-use super::door::{DECOY, Door, Line};
+use super::door::{DECOY, Door, Line, SLACK_KIB};
 use super::notation::{Names, show};
 use super::recorder::{Mark, Recorder, Seen, Since};
 use super::verdict::{answers, finds, next, told, upstream};
@@ -16,9 +16,6 @@ const ROUNDS: usize = 6;
 
 /// How often a round plays everything.
 const TIMES: usize = 10;
-
-/// How much more memory a round may leave taken. With some hundred runs in a class, what loses a KiB a run is found.
-pub const SLACK_KIB: u64 = 512;
 
 /// A run that takes longer sits out a deadline, which is done once and not in every round.
 const QUICK: Duration = Duration::from_secs(1);
