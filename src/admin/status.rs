@@ -1,6 +1,7 @@
 //! `/readyz` and `/status` as JSON.
 
 use super::State;
+use crate::config::{AccessChange, Past};
 use crate::upstream::{GroupReport, ServerReport};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -129,6 +130,40 @@ struct Policy {
     last_error: Option<String>,
     last_attempt: Option<i64>,
     waiting_for_restart: Vec<String>,
+    /// The last generations, the one in force at the end.
+    history: Vec<Generation>,
+}
+
+#[derive(Serialize)]
+struct Generation {
+    generation: u64,
+    hash: String,
+    loaded_at: i64,
+    /// "start", "files", "asked".
+    trigger: &'static str,
+    routes: usize,
+    /// "unchanged", "narrowed", "widened", "unknown"; none for the first.
+    access: Option<&'static str>,
+    widened: usize,
+    narrowed: usize,
+    rerouted: usize,
+}
+
+impl From<&Past> for Generation {
+    fn from(past: &Past) -> Self {
+        let count = |of: fn(&AccessChange) -> usize| past.access.as_ref().map_or(0, of);
+        Generation {
+            generation: past.generation,
+            hash: past.hash.clone(),
+            loaded_at: past.loaded_at.unix_seconds(),
+            trigger: past.trigger.as_str(),
+            routes: past.routes,
+            access: past.access.as_ref().map(AccessChange::as_str),
+            widened: count(|access| access.widened),
+            narrowed: count(|access| access.narrowed),
+            rerouted: count(|access| access.rerouted),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -160,6 +195,7 @@ pub(super) fn status(state: &State) -> Status {
             reloads_refused: reload.refused,
             last_error: reload.last_error,
             last_attempt: reload.last_attempt.map(|at| at.unix_seconds()),
+            history: reload.history.iter().map(Generation::from).collect(),
             waiting_for_restart: reload.waiting,
         },
         keys: Keys {

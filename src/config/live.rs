@@ -10,6 +10,7 @@
 //! replaced is dropped here, when no worker holds it any more: workers never pay for it.
 
 use super::hints::Hints;
+use super::history::{AccessChange, History, Past, Trigger};
 use super::load::{self, Loaded, Mark, Reading};
 use super::secret::Secrets;
 use super::settings::{Cold, Snapshot};
@@ -58,6 +59,8 @@ pub struct ReloadStatus {
     pub generations_held: usize,
     /// Cold settings whose change waits for a restart.
     pub waiting: Vec<String>,
+    /// The last generations.
+    pub history: History,
 }
 
 /// What the task and its owner share.
@@ -89,6 +92,15 @@ impl Live {
             ..
         } = loaded;
         let loaded_at = Timestamp::now();
+        let mut history = History::default();
+        history.push(Past {
+            generation: 1,
+            hash: hash.clone(),
+            loaded_at,
+            trigger: Trigger::Start,
+            routes: hot.policy.routes().len(),
+            access: None,
+        });
         let shared = Arc::new(ArcSwap::from_pointee(Snapshot {
             generation: 1,
             hash: hash.clone(),
@@ -106,6 +118,7 @@ impl Live {
                 last_attempt: None,
                 generations_held: 1,
                 waiting: Vec::new(),
+                history,
             }),
             judged: watch::Sender::new((0, 1)),
             hint: Arc::default(),
@@ -239,7 +252,7 @@ impl Follower {
             let Some(reading) = self.settled_reading(look).await else {
                 return;
             };
-            self.judge(reading, wake);
+            self.judge(reading, wake).await;
         }
     }
 
@@ -292,7 +305,7 @@ impl Follower {
         }
     }
 
-    fn judge(&mut self, reading: Reading, wake: Wake) {
+    async fn judge(&mut self, reading: Reading, wake: Wake) {
         let Reading { mark, outcome, .. } = reading;
         let news = mark != self.judged;
         let now = Timestamp::now();
@@ -302,7 +315,7 @@ impl Follower {
         if news {
             match outcome {
                 Ok(loaded) if mark == self.in_force => self.returned(&loaded),
-                Ok(loaded) => self.accept(loaded, now),
+                Ok(loaded) => self.accept(loaded, now, wake).await,
                 Err(problems) => {
                     tracing::error!(
                         generation = self.state.status().generation,
@@ -330,7 +343,7 @@ impl Follower {
         self.note_waiting(&loaded.cold);
     }
 
-    fn accept(&mut self, loaded: Loaded, now: Timestamp) {
+    async fn accept(&mut self, loaded: Loaded, now: Timestamp, wake: Wake) {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
@@ -344,18 +357,51 @@ impl Follower {
             loaded_at: now,
             hot,
         });
-        let old = self.shared.swap(next);
-        self.retired.push(old);
+        let trigger = if wake == Wake::Asked {
+            Trigger::Asked
+        } else {
+            Trigger::Files
+        };
+        let past = Past {
+            generation,
+            hash: loaded.hash.clone(),
+            loaded_at: now,
+            trigger,
+            routes: next.hot.policy.routes().len(),
+            access: None,
+        };
+        let old = self.shared.swap(Arc::clone(&next));
+        self.retired.push(Arc::clone(&old));
         self.in_force = loaded.mark;
+        self.note_accepted(past);
+        // In force already: what it changed may take a moment to find out.
+        let compared =
+            tokio::task::spawn_blocking(move || AccessChange::between(&old.hot, &next.hot));
+        let Ok(access) = compared.await else {
+            return; // the runtime ends
+        };
+        self.state.status().history.learn(access);
+        tracing::info!(
+            generation,
+            trigger = trigger.as_str(),
+            access = access.as_str(),
+            widened = access.widened,
+            narrowed = access.narrowed,
+            rerouted = access.rerouted,
+            "the changed configuration is in force"
+        );
+    }
+
+    /// The status of a generation that is in force now.
+    fn note_accepted(&self, past: Past) {
         let mut status = self.state.status();
-        status.generation = generation;
-        status.hash = loaded.hash;
-        status.loaded_at = now;
+        status.generation = past.generation;
+        status.hash.clone_from(&past.hash);
+        status.loaded_at = past.loaded_at;
         status.accepted += 1;
         status.generations_held = 1 + self.retired.len();
         status.last_error = None;
-        drop(status);
-        tracing::info!(generation, "the changed configuration is in force");
+        status.history.push(past);
     }
 
     /// Says which cold settings differ from those at the start, where that was not said yet.

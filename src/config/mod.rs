@@ -20,6 +20,7 @@ mod fields;
 mod files;
 mod headers;
 mod hints;
+mod history;
 mod hosts;
 mod lints;
 mod listeners;
@@ -43,6 +44,7 @@ mod upstreams;
 mod value;
 
 pub use files::{FileSet, Look};
+pub use history::{AccessChange, History, Past, Trigger};
 pub use hosts::Hosts;
 pub use live::{Live, ReloadStatus};
 pub use load::{Loaded, Purpose, Spot, load, load_for, load_keys, load_texts};
