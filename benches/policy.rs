@@ -8,7 +8,7 @@
 //! - **equal**: the same policy twice.
 //! - **edited**: five routes of the second are for another scope, or take another method.
 //! - **broad**: the tail of the second is for another scope, so that every path that falls to it changes.
-//! - **different**: no route of the one has the path of one of the other.
+//! - **different**: no route of the one has the path of one of the other, nor their scope.
 //! - **scopes**: each route of the second is for another scope.
 //!
 //! Each outcome is checked before it is measured.
@@ -64,7 +64,7 @@ fn policy(routes: usize, kind: Kind) -> Loaded {
         };
         let edited = kind == Kind::Edited && number % (routes / 5) == 0;
         let scope = match kind {
-            Kind::Scopes => "authOnly",
+            Kind::Different | Kind::Scopes => "authOnly",
             _ if edited => "authOnly",
             _ => "fullAccess",
         };

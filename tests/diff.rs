@@ -291,6 +291,39 @@ access is WIDENED: 1 region widened
 }
 
 #[test]
+fn long_lists_are_cut_where_people_read_and_whole_where_they_ask_for_it() {
+    let upstream = Upstream::echo();
+    let paths: Vec<String> = (0..30).map(|at| format!("\"/a{at}\"")).collect();
+    let route = |access: &str| {
+        format!(
+            "[[routes]]\npath = [{}]\nmethods = [\"GET\"]\n{access}\n",
+            paths.join(", ")
+        )
+    };
+    let old = folder(&upstream, "", &route("scope = \"fullAccess\""));
+    let new = folder(&upstream, "", &route("access = \"public\""));
+    let said = |arguments: &[&str]| keygate_diff(arguments, old.path(), new.path()).stdout;
+    for (arguments, cut) in [
+        (&[][..], "\n          and 52 more: "),
+        (&["--markdown"], "<br>and 52 more |"),
+    ] {
+        let said = said(arguments);
+        assert!(said.contains(cut), "{said}");
+        assert_eq!(
+            said.matches("/v3/a").count() + said.matches("/v3.0/a").count(),
+            8 + 3,
+            "{said}"
+        );
+    }
+    for arguments in [&["--all"][..], &["--markdown", "--all"], &["--json"]] {
+        let said = said(arguments);
+        for path in ["/v3/a29", "/v3.0/a0", "/v3.0/a17"] {
+            assert!(said.contains(path), "{path} in {said}");
+        }
+    }
+}
+
+#[test]
 fn what_a_broad_route_gains_is_told_without_what_other_routes_take() {
     let upstream = Upstream::echo();
     let wider = OLD.replacen("scope = \"fullAccess\"", "scope = \"authOnly\"", 1);
@@ -341,8 +374,29 @@ fn asked(gateway: &Gateway, request: &Value, key: Option<&str>) -> (u16, bool) {
     (answer.status, refused)
 }
 
+/// What `explain` says of a request: the status of its refusal, if it is refused.
+fn explained(folder: &Folder, request: &Value, who: &str) -> Option<u64> {
+    let (method, path, host) = (&request["method"], &request["path"], &request["host"]);
+    let mut arguments = vec![
+        "explain",
+        text(method),
+        text(path),
+        "--host",
+        text(host),
+        "--json",
+    ];
+    if who != "anyone" {
+        arguments.extend(["--scope", who]);
+    }
+    let output = folder.keygate(&arguments);
+    assert!(output.status.success(), "{}", output.stderr);
+    let said: Value = serde_json::from_str(&output.stdout).expect("JSON");
+    assert_eq!(said["permitted"] == true, said["refused"].is_null());
+    said["refused"]["status"].as_u64()
+}
+
 #[test]
-fn gateways_with_the_two_policies_do_with_each_regions_request_what_it_says() {
+fn gateways_and_explain_with_the_two_policies_say_of_each_regions_request_what_it_says() {
     let upstream = Upstream::echo();
     let management = "[management]\npaths = [\"/v3/keys\"]\nscope = \"authOnly\"\n";
     let (old, new) = (
@@ -355,13 +409,13 @@ fn gateways_with_the_two_policies_do_with_each_regions_request_what_it_says() {
     let regions = said["regions"].as_array().expect("regions");
     let gateways = [(&old, "old"), (&new, "new")].map(|(folder, side)| {
         let keys = ["authOnly", "fullAccess"].map(|scope| (scope, folder.new_key(scope, scope)));
-        (folder.start(), keys, side)
+        (folder, folder.start(), keys, side)
     });
     let mut changes = std::collections::BTreeSet::new();
     for region in regions {
         changes.insert(text(&region["change"]));
         for who in list(&region["who"]) {
-            for (gateway, keys, side) in &gateways {
+            for (folder, gateway, keys, side) in &gateways {
                 let key = keys.iter().find(|(scope, _)| *scope == who);
                 assert!(key.is_some() || who == "anyone", "{who}");
                 let (status, refused) = asked(
@@ -374,6 +428,9 @@ fn gateways_with_the_two_policies_do_with_each_regions_request_what_it_says() {
                 assert_eq!(refused, outcome["permitted"] == false, "{what}");
                 let statuses = outcome["statuses"].as_array().expect("statuses");
                 assert!(!refused || statuses.contains(&status.into()), "{what}");
+                let explained = explained(folder, &region["request"], who);
+                let same = refused.then_some(u64::from(status));
+                assert_eq!(explained, same, "explain, {what}");
             }
         }
     }

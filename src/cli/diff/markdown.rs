@@ -33,7 +33,8 @@ pub(super) fn render(difference: &Difference, words: &Words<'_>) -> String {
 fn row(out: &mut String, region: &Region, words: &Words<'_>) -> std::fmt::Result {
     let who: Vec<String> = region.who.iter().map(words::who).collect();
     let mut paths = Vec::new();
-    for part in &region.paths {
+    let (shown, hidden) = words.parts(region);
+    for part in shown {
         let mut text = code(&words.path(&part.of));
         let (except, more) = words.except(part);
         if !except.is_empty() {
@@ -44,6 +45,9 @@ fn row(out: &mut String, region: &Region, words: &Words<'_>) -> std::fmt::Result
             write!(text, " and {more} more")?;
         }
         paths.push(text);
+    }
+    if hidden > 0 {
+        paths.push(format!("and {hidden} more"));
     }
     for condition in [words::hosts(region), words::needs(region)] {
         if !condition.is_empty() {

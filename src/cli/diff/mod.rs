@@ -54,7 +54,7 @@ pub struct DiffArgs {
     /// Print Markdown, for a pull request
     #[arg(long)]
     markdown: bool,
-    /// Print all exceptions and names of a region, however many there are
+    /// Print all paths and exceptions of a region, however many there are
     #[arg(long, conflicts_with = "json")]
     all: bool,
 }

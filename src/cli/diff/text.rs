@@ -19,21 +19,22 @@ fn region_lines(out: &mut String, region: &Region, words: &Words<'_>) -> std::fm
         words::change(region.change),
         words::methods(&region.methods),
     );
-    for (at, paths) in region.paths.iter().enumerate() {
+    let (shown, more) = words.parts(region);
+    for (at, paths) in shown.iter().enumerate() {
         let path = words.path(&paths.of);
         if at == 0 {
             write!(out, "{change:<8}  {methods} {path}")?;
         } else {
-            write!(out, "          and {path}")?;
+            write!(out, "\n          and {path}")?;
         }
         match words.except(paths) {
             (except, _) if except.is_empty() => {}
             (except, 0) => write!(out, " except {}", except.join(", "))?,
             (except, more) => write!(out, " except {} and {more} more", except.join(", "))?,
         }
-        if at + 1 < region.paths.len() {
-            out.push('\n');
-        }
+    }
+    if more > 0 {
+        write!(out, "\n          and {more} more")?;
     }
     writeln!(out, ": {}", words::who_and_what(region))?;
     for condition in [words::hosts(region), words::needs(region)] {

@@ -94,6 +94,12 @@ impl Words<'_> {
         pattern.shortened(self.most).to_string()
     }
 
+    /// The parts that are shown, twice as many as of other lists, and how many more there are.
+    pub fn parts<'r>(&self, region: &'r Region) -> (&'r [Paths], usize) {
+        let shown = region.paths.len().min(self.most.saturating_mul(2));
+        (&region.paths[..shown], region.paths.len() - shown)
+    }
+
     /// The paths that are taken out, and how many more there are.
     pub fn except(&self, paths: &Paths) -> (Vec<String>, usize) {
         let shown = paths.except.len().min(self.most);
