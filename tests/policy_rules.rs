@@ -760,3 +760,26 @@ upstream = "silent"
         |other| *other,
     );
 }
+
+#[test]
+fn a_host_that_is_an_address_is_one_host_however_it_is_spelt() {
+    let upstream = support::Upstream::echo();
+    let routes = "[scopes]\nfullAccess = []\n[defaults]\nupstream = \"chat\"\n\
+        [[routes]]\npath = \"/a\"\nhost = \"[0:0:0:0:0:0:0:1]\"\naccess = \"deny\"\n\
+        [[routes]]\npath = \"/a\"\naccess = \"public\"\n";
+    let folder = support::Folder::new(upstream.address, "", routes);
+    let key = folder.new_key("full", "fullAccess");
+    let gateway = folder.start();
+    for host in ["[::1]", "[0:0:0:0:0:0:0:1]", "[::0001]:80"] {
+        let mut client = gateway.connect();
+        client.send(format!(
+            "GET /a HTTP/1.1\r\nHost: {host}\r\napikey: {key}\r\n\r\n"
+        ));
+        assert_eq!(client.answer(false).status, 403, "{host}");
+    }
+    let mut client = gateway.connect();
+    client.send(format!(
+        "GET /a HTTP/1.1\r\nHost: [::2]\r\napikey: {key}\r\n\r\n"
+    ));
+    assert_eq!(client.answer(false).status, 200);
+}

@@ -51,7 +51,7 @@ pub fn parse_host(value: &[u8]) -> Result<&str, HostError> {
 }
 
 /// The one spelling of a host that [`parse_host`] took: lower case, an IPv6 address in its shortest form (RFC 5952).
-pub(super) fn canonical_host(host: &str) -> Cow<'_, str> {
+pub fn canonical_host(host: &str) -> Cow<'_, str> {
     let address = host
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))

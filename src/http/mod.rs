@@ -23,7 +23,7 @@ mod request_id;
 mod target;
 
 pub use exceptions::Exceptions;
-pub use host::{HostError, parse_host};
+pub use host::{HostError, canonical_host, parse_host};
 
 pub use admit::{AdmitError, AdmitRules, Admitted, UnderscoreRule, admit};
 pub use request_id::{RequestId, RequestIds};

@@ -1,8 +1,8 @@
 //! One route: what it matches, who may use it, where it leads.
 
-use crate::http::Exceptions;
 use crate::http::cors::Cors;
 use crate::http::edits::HeaderEdits;
+use crate::http::{Exceptions, canonical_host};
 use crate::key::ScopeName;
 use http::Method;
 use std::fmt;
@@ -286,7 +286,8 @@ impl HostPattern {
                 .parse::<std::net::Ipv6Addr>()
                 .is_ok();
         if (bracketed && !wild) || (name.len() <= 253 && name.split('.').all(label_is_fine)) {
-            let name = name.to_ascii_lowercase().into_boxed_str();
+            // In the spelling that requests have, or a route of `[0:0:0:0:0:0:0:1]` would never see one.
+            let name = canonical_host(name).into_owned().into_boxed_str();
             Ok(if wild {
                 HostPattern::Suffix(name)
             } else {
