@@ -36,6 +36,8 @@ command -v c++ >/dev/null || skip "there is no C++ compiler, which libFuzzer nee
 built=$SECONDS
 cargo fuzz build --sanitizer none </dev/null
 echo "built in $((SECONDS - built)) s"
+# Run as they are: `cargo fuzz run` would look for changes of the sources first, and again after a finding.
+binaries=fuzz/target/$(rustc -vV | sed -n 's/^host: //p')/release
 
 # Runs a target once more, for so many seconds (0: the seeds alone); sets `status`, and adds to `executions` and `ran`.
 run() {
@@ -51,7 +53,7 @@ run() {
         inputs+=("fuzz/kept/$1")
     fi
     status=0
-    cargo fuzz run --sanitizer none "$1" "${inputs[@]}" -- "${options[@]}" >"$log" 2>&1 </dev/null || status=$?
+    "$binaries/$1" "${inputs[@]}" "${options[@]}" >"$log" 2>&1 </dev/null || status=$?
     units=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)
     if [[ -z "$units" ]]; then
         units=$(sed -n 's/^#\([0-9]*\).*/\1/p' "$log" | tail -1)
@@ -67,7 +69,7 @@ stood_still() {
     input=$(sed -n 's/^.*Test unit written to \(.*timeout-[0-9a-f]*\)$/\1/p' "$log" | tail -1)
     lost=$(sed -n 's/^ALARM: working on the last Unit for \([0-9]*\) seconds$/\1/p' "$log" | tail -1)
     [[ -n "$input" && -n "$lost" ]] || return 1
-    cargo fuzz run --sanitizer none "$1" "$input" -- "-timeout=$UNIT_SECONDS" >/dev/null 2>&1 </dev/null || return 1
+    "$binaries/$1" "-timeout=$UNIT_SECONDS" "$input" >/dev/null 2>&1 </dev/null || return 1
     rm "$input"
     ran=$((ran - lost))
     echo "$1: it stood still for $lost s"
