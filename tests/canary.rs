@@ -985,13 +985,23 @@ fn files(path: &Path) -> Vec<std::path::PathBuf> {
         return vec![path.to_owned()];
     }
     let entries = std::fs::read_dir(path).expect("a folder");
-    let all = entries.map(|entry| entry.expect("an entry").path());
-    let only_for_tests = |path: &Path| {
+    let all: Vec<_> = entries.map(|e| e.expect("an entry").path()).collect();
+    let mut only_tests = BTreeSet::new();
+    for file in all.iter().filter(|path| path.is_file()) {
+        let text = std::fs::read_to_string(file).expect("a source");
+        for after in text.split("#[cfg(test)]\n").skip(1) {
+            let line = after.lines().next().unwrap_or_default();
+            let module = line.split("mod ").nth(1).and_then(|m| m.strip_suffix(';'));
+            only_tests.extend(module.map(str::to_owned));
+        }
+    }
+    let has_more = |path: &Path| {
         let name = path.file_stem().expect("a name").to_string_lossy();
-        name.contains("test") || name == "oracle"
+        !only_tests.contains(&*name)
     };
-    all.filter(|path| !only_for_tests(path))
-        .flat_map(|path| files(&path))
+    all.iter()
+        .filter(|path| has_more(path))
+        .flat_map(|path| files(path))
         .collect()
 }
 
