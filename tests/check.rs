@@ -345,3 +345,39 @@ fn what_an_expectation_cannot_say_is_refused_where_it_stands() {
         assert!(found && ran.status.code() == Some(2), "{lines}: {said}");
     }
 }
+
+#[test]
+fn a_thousand_notes_do_not_make_an_error() {
+    let mut text = DOUBTFUL.to_owned();
+    for n in 0..1_100 {
+        text.push_str(&format!(
+            "[[routes]]\npath = \"/n{n}\"\naccess = \"public\"\n"
+        ));
+    }
+    let folder = folder(&text);
+    let ran = keygate(folder.path(), &["check", "--format", "short"]);
+    let said = text_of(&ran);
+    assert_eq!(ran.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("note: there are 110 more problems\n"),
+        "{said}"
+    );
+    // What counts is not cut.
+    assert_eq!(said.matches(": warning: ").count(), 9, "{said}");
+}
+
+#[test]
+fn beside_what_cannot_be_read_no_lint_says_what_is_not_true() {
+    let folder = folder(&DOUBTFUL.replace(
+        "path    = \"/users/:id\"\nmethods = [\"POTS\"]\nscope   = \"reader\"",
+        "path    = \"/users\"\nmethods = [\"GET\", 5]\nscope   = \"old\"",
+    ));
+    let ran = keygate(folder.path(), &["check", "--format", "short"]);
+    let said = text_of(&ran);
+    assert_eq!(ran.status.code(), Some(2), "{said}");
+    assert!(!said.contains("unused-scope"), "{said}");
+}
+
+fn text_of(ran: &Output) -> String {
+    text(&ran.stdout)
+}

@@ -308,3 +308,51 @@ fn a_key_of_the_store_is_who_it_is() {
         assert_eq!(folder.keygate(wrong).status.code(), Some(2), "{wrong:?}");
     }
 }
+
+#[test]
+fn an_id_is_no_key_and_a_closed_route_leads_nowhere() {
+    let folder = folder();
+    folder.new_key("Mobile", "authOnly");
+    let listed = folder.keygate(&["keys", "list", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed.stdout).expect("JSON");
+    let id = listed["keys"][0]["id"]
+        .as_str()
+        .or(listed[0]["id"].as_str());
+    let id = id.unwrap_or_else(|| panic!("{listed}")).to_owned();
+    for (sent, kind) in [(id.as_str(), "unknown"), ("short", "malformed")] {
+        let mut child = std::process::Command::new(support::KEYGATE)
+            .args([
+                "explain",
+                "POST",
+                "/users",
+                "--key-stdin",
+                "--json",
+                "--config",
+            ])
+            .arg(folder.config())
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("keygate");
+        let mut stdin = child.stdin.take().expect("piped");
+        std::io::Write::write_all(&mut stdin, sent.as_bytes()).expect("send");
+        drop(stdin);
+        let told = child.wait_with_output().expect("an end");
+        let told: serde_json::Value = serde_json::from_slice(&told.stdout).expect("JSON");
+        assert_eq!(told["caller"]["kind"], kind, "{told}");
+        assert_eq!(
+            told["refused"]["code"], "AUTH_ERR_APIKEY_NOT_FOUND",
+            "{told}"
+        );
+    }
+    // A gateway without an upstream may have closed routes.
+    let main = "include = [\"routes.toml\"]\n";
+    let routes = "[scopes]\nfullAccess = []\n[[routes]]\npath = \"/{*rest}\"\naccess = \"deny\"\n";
+    let closed = Folder::with_main(main, routes);
+    let told = closed.keygate(&["explain", "GET", "/x", "--scope", "fullAccess"]);
+    assert!(
+        told.stdout.contains("outcome   403 AUTH_ERR_NO_ACCESS"),
+        "{told:?}"
+    );
+    assert!(!told.stdout.contains("leads to"), "{told:?}");
+}

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up.
-const FLOORS: [&str; 20] = [
+const FLOORS: [&str; 21] = [
     "clock",
     "log",
     "deadline",
@@ -25,6 +25,7 @@ const FLOORS: [&str; 20] = [
     "management",
     "gateway",
     "server",
+    "explain",
     "admin",
     "demo",
     "load",

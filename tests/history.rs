@@ -55,7 +55,7 @@ fn a_generation_says_what_it_changed_and_a_refused_edit_is_none() {
         second["routes"].as_u64(),
         first["routes"].as_u64().map(|n| n + 1)
     );
-    let line = gateway.wait_for_log(|line| line.contains("the changed configuration is in force"));
+    let line = gateway.wait_for_log(|line| line.contains("what the configuration changed"));
     let line: Value = serde_json::from_str(&line).expect("JSON");
     assert_eq!(
         (line["access"].as_str(), line["widened"].as_u64()),

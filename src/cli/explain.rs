@@ -4,11 +4,11 @@
 //! `--key-stdin` it also looks the key up in the store.
 
 use super::check::{Format, Report};
-use super::keys::look_up;
+use super::keys::{Found, look_up};
 use crate::clock::Timestamp;
 use crate::config::{self, Loaded, Secrets};
 use crate::explain::{Caller, explain};
-use crate::key::ScopeName;
+use crate::key::{KeyId, ScopeName};
 use crate::policy::Asked;
 use http::Method;
 use std::io::Write;
@@ -41,7 +41,7 @@ pub struct ExplainArgs {
     scope: Option<ScopeName>,
     /// As with the key of this id, as the store has it
     #[arg(long, value_name = "ID", group = "caller")]
-    key_id: Option<String>,
+    key_id: Option<KeyId>,
     /// As with the key on standard input
     #[arg(long, group = "caller")]
     key_stdin: bool,
@@ -113,10 +113,12 @@ fn caller(args: &ExplainArgs, loaded: &Loaded) -> Result<Caller, (String, ExitCo
         }
         return Ok(Caller::Scope(scope.clone()));
     }
-    let named = match (&args.key_id, args.key_stdin) {
-        (Some(id), _) => id.as_str(),
-        (None, true) => "-",
-        (None, false) => return Ok(Caller::Anyone),
-    };
-    Ok(look_up(&args.config, named)?.map_or(Caller::Unknown, Caller::Key))
+    if args.key_id.is_none() && !args.key_stdin {
+        return Ok(Caller::Anyone);
+    }
+    Ok(match look_up(&args.config, args.key_id)? {
+        Found::Key(record) => Caller::Key(record),
+        Found::None => Caller::Unknown,
+        Found::Malformed => Caller::Malformed,
+    })
 }

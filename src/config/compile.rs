@@ -90,7 +90,9 @@ pub(super) fn judge(
     match &compiled {
         Ok(policy) => {
             let mut findings: Vec<Finding> = policy.warnings().iter().map(Finding::from).collect();
-            if about.purpose == Purpose::Review {
+            // Beside rules that could not be read, what is left is not what was meant.
+            let whole = faulty.is_empty() && rules.all_shapes_known && !scopes_unsound;
+            if about.purpose == Purpose::Review && whole {
                 let subject = Subject {
                     policy,
                     spec: &of(rules.routes.clone()),

@@ -50,13 +50,23 @@ impl Desk {
         let rank = |place: &Place| self.sources.iter().position(|s| s.file == place.file);
         problems.sort_by_key(|p| (rank(&p.place), p.place.span.start, p.severity));
         problems.dedup_by(|b, a| a.place == b.place && a.message == b.message);
-        if let Some(place) = problems.get(MOST_PROBLEMS).map(|p| p.place.clone()) {
+        if problems.len() > MOST_PROBLEMS {
             let more = problems.len() - MOST_PROBLEMS;
+            // What counts most is kept; what is left is in the order of places again.
+            problems.sort_by_key(|p| p.severity);
+            let cut = problems[MOST_PROBLEMS].clone();
             problems.truncate(MOST_PROBLEMS);
-            let message = format!(
-                "there are {more} more problems from here on; this may be no configuration at all"
-            );
-            problems.push(Problem::error(place, message));
+            problems.sort_by_key(|p| (rank(&p.place), p.place.span.start, p.severity));
+            let message = match cut.severity {
+                Severity::Error => {
+                    format!("there are {more} more problems; this may be no configuration at all")
+                }
+                Severity::Warning | Severity::Note => format!("there are {more} more problems"),
+            };
+            problems.push(Problem {
+                severity: cut.severity,
+                ..Problem::error(cut.place, message)
+            });
         }
         for problem in &mut problems {
             if problem.excerpt.is_none() {

@@ -124,10 +124,10 @@ impl History {
         self.0.push_back(past);
     }
 
-    /// Says what the last one changed.
-    pub(super) fn learn(&mut self, access: AccessChange) {
-        if let Some(last) = self.0.back_mut() {
-            last.access = Some(access);
+    /// Says what one changed.
+    pub(super) fn learn(&mut self, generation: u64, access: AccessChange) {
+        if let Some(past) = self.0.iter_mut().find(|past| past.generation == generation) {
+            past.access = Some(access);
         }
     }
 

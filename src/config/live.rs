@@ -12,6 +12,7 @@
 use super::hints::Hints;
 use super::history::{AccessChange, History, Past, Trigger};
 use super::load::{self, Loaded, Mark, Reading};
+use super::problem::Severity;
 use super::secret::Secrets;
 use super::settings::{Cold, Snapshot};
 use super::{FileSet, Look};
@@ -252,7 +253,7 @@ impl Follower {
             let Some(reading) = self.settled_reading(look).await else {
                 return;
             };
-            self.judge(reading, wake).await;
+            self.judge(reading, wake);
         }
     }
 
@@ -305,7 +306,7 @@ impl Follower {
         }
     }
 
-    async fn judge(&mut self, reading: Reading, wake: Wake) {
+    fn judge(&mut self, reading: Reading, wake: Wake) {
         let Reading { mark, outcome, .. } = reading;
         let news = mark != self.judged;
         let now = Timestamp::now();
@@ -315,7 +316,7 @@ impl Follower {
         if news {
             match outcome {
                 Ok(loaded) if mark == self.in_force => self.returned(&loaded),
-                Ok(loaded) => self.accept(loaded, now, wake).await,
+                Ok(loaded) => self.accept(loaded, now, wake),
                 Err(problems) => {
                     tracing::error!(
                         generation = self.state.status().generation,
@@ -343,9 +344,12 @@ impl Follower {
         self.note_waiting(&loaded.cold);
     }
 
-    async fn accept(&mut self, loaded: Loaded, now: Timestamp, wake: Wake) {
-        for warning in &loaded.warnings {
-            tracing::warn!("{warning}");
+    fn accept(&mut self, loaded: Loaded, now: Timestamp, wake: Wake) {
+        for problem in &loaded.warnings {
+            match problem.severity {
+                Severity::Note => tracing::info!("{problem}"),
+                Severity::Warning | Severity::Error => tracing::warn!("{problem}"),
+            }
         }
         self.note_waiting(&loaded.cold);
         let generation = self.state.status().generation + 1;
@@ -374,22 +378,22 @@ impl Follower {
         self.retired.push(Arc::clone(&old));
         self.in_force = loaded.mark;
         self.note_accepted(past);
-        // In force already: what it changed may take a moment to find out.
-        let compared =
-            tokio::task::spawn_blocking(move || AccessChange::between(&old.hot, &next.hot));
-        let Ok(access) = compared.await else {
-            return; // the runtime ends
-        };
-        self.state.status().history.learn(access);
-        tracing::info!(
-            generation,
-            trigger = trigger.as_str(),
-            access = access.as_str(),
-            widened = access.widened,
-            narrowed = access.narrowed,
-            rerouted = access.rerouted,
-            "the changed configuration is in force"
-        );
+        let trigger = trigger.as_str();
+        tracing::info!(generation, trigger, "the changed configuration is in force");
+        // In force already: what it changed may take a moment to find out, and nothing waits for it.
+        let state = Arc::clone(&self.state);
+        tokio::task::spawn_blocking(move || {
+            let access = AccessChange::between(&old.hot, &next.hot);
+            state.status().history.learn(generation, access);
+            tracing::info!(
+                generation,
+                access = access.as_str(),
+                widened = access.widened,
+                narrowed = access.narrowed,
+                rerouted = access.rerouted,
+                "what the configuration changed"
+            );
+        });
     }
 
     /// The status of a generation that is in force now.

@@ -74,6 +74,7 @@ fn caller(caller: &Caller) -> Value {
     match caller {
         Caller::Anyone => json!({ "kind": "anyone" }),
         Caller::Unknown => json!({ "kind": "unknown" }),
+        Caller::Malformed => json!({ "kind": "malformed" }),
         Caller::Scope(scope) => json!({ "kind": "scope", "scope": scope.as_str() }),
         Caller::Key(key) => json!({
             "kind": "key",

@@ -14,7 +14,7 @@ use crate::gateway::Reject;
 use crate::http::{AdmitRules, Admitted};
 use crate::key::{KeyId, KeyRecord, ScopeName};
 use crate::keycache::Unidentified;
-use crate::policy::{Access, Asked, Candidate, Query, Route, Target};
+use crate::policy::{Access, Asked, Candidate, Found, Query, Route, Target};
 use crate::proxy::upstream_target;
 use std::sync::Arc;
 
@@ -29,6 +29,8 @@ pub enum Caller {
     Key(KeyRecord),
     /// A key that does not exist.
     Unknown,
+    /// What cannot be a key.
+    Malformed,
 }
 
 /// Why a caller is not identified where a key is needed.
@@ -37,6 +39,7 @@ fn unidentified(caller: &Caller, now: crate::clock::Timestamp) -> Option<Reject>
     match caller {
         Caller::Anyone => Some(Reject::NoKey),
         Caller::Unknown => Some(Reject::Unidentified(Unidentified::Unknown)),
+        Caller::Malformed => Some(Reject::Unidentified(Unidentified::Malformed)),
         Caller::Key(record) if !record.enabled => {
             Some(Reject::Unidentified(Unidentified::Disabled(id(record))))
         }
@@ -52,7 +55,7 @@ impl Caller {
         match self {
             Caller::Scope(scope) => Some(scope),
             Caller::Key(record) => Some(&record.scope),
-            Caller::Anyone | Caller::Unknown => None,
+            Caller::Anyone | Caller::Unknown | Caller::Malformed => None,
         }
     }
 }
@@ -75,7 +78,9 @@ pub struct Head<'p> {
     /// The route that takes it, and those that match host and path besides.
     pub candidates: Vec<Candidate<'p>>,
     pub route: Option<&'p Arc<Route>>,
-    /// Where the route leads; `None`: there is none.
+    /// Whether a route matches host and path, whatever its methods.
+    pub path_is_known: bool,
+    /// Where the route leads; `None`: there is none, or it is closed.
     pub leads: Option<Leads>,
 }
 
@@ -148,6 +153,7 @@ pub fn explain<'p>(
         path: admitted.path(),
     };
     let candidates = policy.candidates(query);
+    let path_is_known = policy.find(query) != Found::NotFound;
     let routed = policy.route(&admitted);
     let route = routed.route(policy);
     let unidentified = unidentified(&caller, now).filter(|_| routed.needs_key());
@@ -161,7 +167,8 @@ pub fn explain<'p>(
             }
         },
     };
-    let leads = route.map(|route| leads(hot, route, &admitted));
+    let open = route.filter(|route| route.access != Access::Deny);
+    let leads = open.and_then(|route| leads(hot, route, &admitted));
     Explanation {
         asked,
         caller,
@@ -169,19 +176,20 @@ pub fn explain<'p>(
             admitted,
             candidates,
             route,
+            path_is_known,
             leads,
         }),
         refused: reject.map(Refused::of),
     }
 }
 
-fn leads(hot: &Hot, route: &Route, admitted: &Admitted) -> Leads {
+fn leads(hot: &Hot, route: &Route, admitted: &Admitted) -> Option<Leads> {
     let Target::Upstream(index) = route.target else {
-        return Leads::Management;
+        return Some(Leads::Management);
     };
-    let upstream = &hot.upstreams[index];
+    let upstream = hot.upstreams.get(index)?;
     let target = upstream_target(admitted, &route.settings);
-    Leads::Upstream {
+    Some(Leads::Upstream {
         name: Arc::clone(&upstream.name),
         servers: upstream.servers.iter().map(ToString::to_string).collect(),
         target: target.map_or_else(|error| error.to_string(), |uri| uri.to_string()),
@@ -190,7 +198,7 @@ fn leads(hot: &Hot, route: &Route, admitted: &Admitted) -> Leads {
             HostRule::Client => Some(admitted.authority().to_owned()),
             HostRule::Name(name) => Some(String::from_utf8_lossy(name.as_bytes()).into_owned()),
         },
-    }
+    })
 }
 
 /// What a route asks for.

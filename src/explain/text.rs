@@ -36,14 +36,12 @@ impl Display for Explanation<'_> {
                 "route",
                 format_args!("`{}` at {}", route.name, route.place),
             )?,
-            None if head.candidates.is_empty() => {
-                line(f, "route", format_args!("none matches host and path"))?;
-            }
-            None => line(
+            None if head.path_is_known => line(
                 f,
                 "route",
                 format_args!("none takes {}", head.admitted.method()),
             )?,
+            None => line(f, "route", format_args!("none matches host and path"))?,
         }
         for lost in &head.candidates {
             if let Some(why) = &lost.lost {
@@ -105,6 +103,7 @@ impl Display for Caller {
                 write!(f, "the key {id} ({name}), scope {scope}")
             }
             Caller::Unknown => f.write_str("a key that does not exist"),
+            Caller::Malformed => f.write_str("what cannot be a key"),
         }
     }
 }

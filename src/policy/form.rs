@@ -258,7 +258,7 @@ impl PlaceForm {
 
     /// The bytes are not known; what is told apart by them is told apart by line and column.
     fn read(&self) -> Place {
-        let start = (self.line << 16) + self.column;
+        let start = self.line.wrapping_shl(20).wrapping_add(self.column);
         Place {
             file: Arc::new(PathBuf::from(&self.file)),
             span: start..start,

@@ -22,6 +22,8 @@ pub(super) struct Overlaps<'p> {
     roots: Vec<(Option<&'p HostPattern>, NodeId)>,
     /// A segment that is no literal of the policy.
     fresh: String,
+    /// A label that makes a host longer than all that the policy names.
+    fresh_label: String,
 }
 
 impl<'p> Overlaps<'p> {
@@ -42,6 +44,11 @@ impl<'p> Overlaps<'p> {
                 }
             }
         }
+        let longest_host = hosts
+            .iter()
+            .flatten()
+            .map(|host| host.to_string().len())
+            .max();
         let roots = hosts
             .into_iter()
             .filter_map(|host| Some((host, policy.tree.root(host)?)))
@@ -53,6 +60,7 @@ impl<'p> Overlaps<'p> {
             roots,
             // Longer than any literal, so equal to none.
             fresh: "x".repeat(longest + 1),
+            fresh_label: "x".repeat(longest_host.unwrap_or(0)),
         }
     }
 
@@ -61,6 +69,7 @@ impl<'p> Overlaps<'p> {
     pub fn of(&self, specific: &Written, steps: &mut usize) -> Option<Vec<EndId>> {
         let segments = &specific.pattern.segments;
         let mut found = Vec::new();
+        *steps = steps.checked_sub(self.roots.len())?;
         for (host, root) in &self.roots {
             if !covers(*host, specific.host.as_ref()) {
                 continue;
@@ -104,18 +113,8 @@ impl<'p> Overlaps<'p> {
     pub fn host_of(&self, pattern: &HostPattern) -> String {
         match pattern {
             HostPattern::Exact(name) => name.to_string(),
-            HostPattern::Suffix(name) => format!("{}.{name}", self.fresh_label()),
+            HostPattern::Suffix(name) => format!("{}.{name}", self.fresh_label),
         }
-    }
-
-    fn fresh_label(&self) -> String {
-        let longest = self
-            .roots
-            .iter()
-            .filter_map(|(host, _)| *host)
-            .map(|host| host.to_string().len())
-            .max();
-        "x".repeat(longest.unwrap_or(0))
     }
 
     /// A path that matches both patterns, which overlap.

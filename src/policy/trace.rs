@@ -2,7 +2,7 @@
 //!
 //! The walk that finds the route is done to its end, and each route at each end says how it stands to the one that
 //! decides: for `GET /v3/users/a` with `/v3/users/{uid}` and `/v3/{*rest}`, the second lost since "`users` is a literal, and
-//! here it is `{*rest}`".
+//! here it is `{*rest}`". A tail that a path with a slash at its end is kept from does not match, and is not told.
 
 use super::find::{Found, Query};
 use super::pattern::{Pattern, Segment};
@@ -65,7 +65,10 @@ impl Policy {
         match (taker, winner) {
             (None, _) => format!("it does not take {method}"),
             (Some(taker), _) if taker != index => match self.routes[index.index()].methods {
-                super::Methods::Default => format!("a route of the same path names {method}"),
+                super::Methods::Default => {
+                    let taker = &self.routes[taker.index()].name;
+                    format!("`{taker}`, of the same path, takes {method}")
+                }
                 super::Methods::Named(_) => format!("it does not take {method}"),
             },
             (Some(_), None) => String::new(),
@@ -159,7 +162,7 @@ mod tests {
             told(http::Method::GET, "a", "/v3/users/a"),
             said(&[
                 (1, ""),
-                (2, "a route of the same path names GET"),
+                (2, "`GET /v3/users/{uid}`, of the same path, takes GET"),
                 (3, "it does not take GET"),
                 (
                     4,

@@ -39,7 +39,7 @@ pub(super) fn brought_key() -> Result<ApiKey, KeysError> {
 }
 
 /// The one line that an input holds, without the blanks around it.
-fn line(input: impl Read) -> Result<Zeroizing<String>, KeysError> {
+pub(super) fn line(input: impl Read) -> Result<Zeroizing<String>, KeysError> {
     // Large enough at once, so that no copy is left behind by growing.
     let mut bytes = Zeroizing::new(Vec::with_capacity(2048));
     input

@@ -19,7 +19,7 @@ mod print;
 mod time;
 
 pub use args::KeysArgs;
-pub(super) use lookup::look_up;
+pub(super) use lookup::{Found, look_up};
 
 use crate::clock::Timestamp;
 use error::KeysError;

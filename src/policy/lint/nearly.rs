@@ -3,10 +3,12 @@
 //! Case counts and `/x/` is another path than `/x`, so two such routes are right; where they let in different keys, a client
 //! that writes the one for the other is decided by the wrong one. Two paths of one table are meant to be two.
 
+use super::super::methods::DEFAULT;
 use super::super::pattern::{Pattern, Segment};
-use super::super::{AccessSpec, HostPattern, Place, RouteSpec};
+use super::super::{Access, HostPattern, Methods, Place, Policy, RouteSpec};
 use super::{Finding, Lint, Subject};
-use std::collections::HashMap;
+use http::Method;
+use std::collections::{BTreeSet, HashMap};
 
 pub(super) fn check(subject: Subject<'_>) -> Vec<Finding> {
     let mut written = Vec::new();
@@ -23,8 +25,15 @@ pub(super) fn check(subject: Subject<'_>) -> Vec<Finding> {
             }
         }
     }
-    let case = pairs(&written, |shape| shape.to_ascii_lowercase(), "letter case");
+    let policy = subject.policy;
+    let case = pairs(
+        policy,
+        &written,
+        |shape| shape.to_ascii_lowercase(),
+        "letter case",
+    );
     let slash = pairs(
+        policy,
         &written,
         |shape| shape.strip_suffix('/').unwrap_or(shape).to_owned(),
         "a trailing slash",
@@ -41,7 +50,12 @@ struct Written<'a> {
 }
 
 /// Those that are the same after `fold`, are not the same before it, and are decided in two ways.
-fn pairs(written: &[Written<'_>], fold: impl Fn(&str) -> String, what: &str) -> Vec<Finding> {
+fn pairs(
+    policy: &Policy,
+    written: &[Written<'_>],
+    fold: impl Fn(&str) -> String,
+    what: &str,
+) -> Vec<Finding> {
     let mut alike: HashMap<(Option<&HostPattern>, String), Vec<&Written<'_>>> = HashMap::new();
     for one in written {
         let key = (one.route.host.as_ref(), fold(&one.shape));
@@ -51,7 +65,7 @@ fn pairs(written: &[Written<'_>], fold: impl Fn(&str) -> String, what: &str) -> 
     for group in alike.values() {
         for (at, later) in group.iter().enumerate() {
             let first = group[..at].iter().find(|first| {
-                first.shape != later.shape && decision(first.route) != decision(later.route)
+                first.shape != later.shape && decision(policy, first) != decision(policy, later)
             });
             let Some(first) = first else { continue };
             let message = format!(
@@ -68,14 +82,19 @@ fn pairs(written: &[Written<'_>], fold: impl Fn(&str) -> String, what: &str) -> 
     findings
 }
 
-/// Who may come in, and by which methods; without places.
-fn decision(route: &RouteSpec) -> (&super::super::Methods, u8, Vec<&str>) {
-    let (kind, scopes) = match &route.access {
-        AccessSpec::Public => (0, Vec::new()),
-        AccessSpec::Deny => (1, Vec::new()),
-        AccessSpec::AnyOf(scopes) => (2, scopes.iter().map(|(s, _)| s.as_str()).collect()),
+/// Who may come in, and by which methods; in no order.
+fn decision<'a>(
+    policy: &'a Policy,
+    written: &Written<'a>,
+) -> (BTreeSet<&'a str>, Option<&'a Access>) {
+    let methods = match &written.route.methods {
+        Methods::Default => DEFAULT.iter().map(Method::as_str).collect(),
+        Methods::Named(named) => named.iter().map(Method::as_str).collect(),
     };
-    (&route.methods, kind, scopes)
+    let mut routes = policy.routes().iter();
+    let route =
+        routes.find(|route| route.place == written.route.place && *route.template == *written.path);
+    (methods, route.map(|route| &route.access))
 }
 
 /// A pattern without the names of its params.

@@ -1,71 +1,147 @@
-//! `pointless-route`: a route without which its requests would be decided in the same way, by a broader one.
+//! `pointless-route`: a route whose requests would be decided in the same way without it.
 //!
-//! `/v3/users` beside `/v3/{*rest}`, both for fullAccess and both to the same upstream: the first says nothing. For each
-//! path of a route and each method that it takes there, the ends that overlap it and are less specific are put in the
-//! order of the walk; if all up to the first that has every request of the path lead to the same, the path is pointless.
+//! `/v3/users` beside `/v3/{*rest}`, both for fullAccess and both to the same upstream: the first says nothing. Found in two
+//! steps. First, cheaply: for each path of a route and each method that it takes there, the routes that would take it
+//! instead must lead to the same, with the same settings. Then, exactly: the policy is compiled without the table and compared
+//! ([`super::super::diff`]); no request that the table decides may be decided otherwise. What the table does beside its own
+//! requests (it keeps `/v3/users/` from the tail) is told in the help.
+//!
 //! A route that has a `name` or a rate is counted apart, so it is never pointless.
 
 use super::super::compile::Written;
+use super::super::diff::{Region, Side, compare};
 use super::super::overlap::{Overlaps, covers_path};
 use super::super::tree::EndId;
 use super::super::widen::STEPS;
-use super::super::{Place, Policy, Query, Route, RouteIndex};
+use super::super::{Methods, Place, Policy, PolicySpec, Query, Route, RouteIndex};
 use super::{Finding, Lint, Subject};
 use http::Method;
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+/// How many routes may be compiled for the second step, over all tables that are looked at: seconds at most.
+const COMPILED: usize = 400_000;
 
 pub(super) fn check(subject: Subject<'_>) -> Vec<Finding> {
+    let (candidates, all_seen) = candidates(subject);
+    let routes = subject.policy.routes().len().max(1);
+    let most = COMPILED / routes;
+    let mut findings: Vec<Finding> = candidates
+        .iter()
+        .take(most)
+        .filter_map(|(table, broader)| judged(subject, *table, broader))
+        .collect();
+    let unseen = candidates
+        .get(most)
+        .map(|(table, _)| &subject.spec.routes[*table].place);
+    if let Some(place) = all_seen.err().or(unseen) {
+        findings.push(Finding::new(
+            Lint::NotAllCompared,
+            place,
+            "not all routes were looked at: some that a broader one makes pointless may not be named",
+        ));
+    }
+    findings
+}
+
+/// Whether no request that the table decides is decided otherwise without it.
+fn judged(subject: Subject<'_>, table: usize, broader: &Route) -> Option<Finding> {
+    let written = &subject.spec.routes[table];
+    let mut without: PolicySpec = subject.spec.clone();
+    without.routes.remove(table);
+    let without = Policy::compile(without).ok()?;
+    let side = |policy| Side {
+        policy,
+        upstreams: &[],
+    };
+    let difference = compare(side(subject.policy), side(&without)).ok()?;
+    let of_table = |region: &&Region| {
+        let mut routes = region.old.routes.iter();
+        routes.any(|route| route.place == written.place)
+    };
+    if difference.regions.iter().any(|region| of_table(&region)) {
+        return None;
+    }
+    let message = format!(
+        "`{}` decides nothing that `{}` does not decide in the same way",
+        name(subject, &written.place),
+        broader.name
+    );
+    let mut help = "take it out, or give it a `name` if it is to be counted apart".to_owned();
+    if let Some(besides) = difference.regions.first() {
+        let sample = &besides.sample;
+        help.push_str(&format!(
+            "; without it, `{} {}` is decided otherwise, too",
+            sample.method, sample.path
+        ));
+    }
+    Some(
+        Finding::new(Lint::PointlessRoute, &written.place, message)
+            .related(&broader.place, "the broader one is here")
+            .help(help),
+    )
+}
+
+fn name<'s>(subject: Subject<'s>, place: &Place) -> &'s str {
+    let routes = subject.policy.routes().iter();
+    let mut of_table = routes.filter(|route| route.place == *place);
+    of_table.next().map_or("", |route| &*route.name)
+}
+
+/// The tables all of whose paths lead to the same without them, by their position, each with a broader route; and where the
+/// search ended if its steps were used up.
+fn candidates(subject: Subject<'_>) -> (Vec<(usize, &Route)>, Result<(), &Place>) {
     let policy = subject.policy;
     let written = Written::of(policy);
     let overlaps = Overlaps::new(policy, &written);
-    let mut findings = Vec::new();
-    let mut steps = STEPS;
     let named = subject.spec.routes.iter().filter(|r| r.name.is_some());
     let named: HashSet<_> = named.map(|route| at(&route.place)).collect();
     let counted_apart = |route: &Route| {
         let settings = &route.settings;
         settings.rate.is_some() || settings.streams.is_some() || named.contains(&at(&route.place))
     };
+    // By table: how many of its paths are covered, and by what.
+    let mut covered: HashMap<(&Path, usize), (usize, &Route)> = HashMap::new();
+    let mut steps = STEPS;
+    let mut all_seen = Ok(());
     for specific in &written {
         let table = policy.tree.end(specific.end);
-        let routes = table.routes();
-        if routes
-            .iter()
-            .all(|r| counted_apart(&policy.routes[r.index()]))
-        {
+        let routes: Vec<RouteIndex> = (table.routes().iter().copied())
+            .filter(|route| !counted_apart(&policy.routes[route.index()]))
+            .collect();
+        let Some(first) = routes.first() else {
             continue;
-        }
-        let Some(others) = overlaps.of(specific, &mut steps) else {
-            // `not-all-compared` has said so.
+        };
+        let others = overlaps.of(specific, &mut steps);
+        let work = others
+            .as_ref()
+            .map_or(0, |others| others.len() * table.taken().count());
+        let enough = steps.checked_sub(work);
+        let (Some(others), Some(left)) = (others, enough) else {
+            all_seen = Err(&policy.routes[first.index()].place);
             break;
         };
+        steps = left;
+        let search = Search::new(policy, &overlaps, specific, &others);
         for route in routes {
-            let of_route = &policy.routes[route.index()];
-            if counted_apart(of_route) {
-                continue;
-            }
-            let methods = table.taken().filter(|(_, taker)| taker == route);
+            let methods = table.taken().filter(|(_, taker)| *taker == route);
             let instead: Option<Vec<RouteIndex>> = methods
-                .map(|(method, _)| {
-                    same_without(policy, &overlaps, specific, &others, *route, method)
-                })
+                .map(|(method, _)| search.same_without(route, method))
                 .collect();
-            let Some(instead) = instead.filter(|instead| !instead.is_empty()) else {
+            let Some(instead) = instead.as_deref().and_then(<[_]>::first) else {
                 continue;
             };
-            let broader = &policy.routes[instead[0].index()];
-            let message = format!(
-                "`{}` decides nothing that `{}` does not decide in the same way",
-                of_route.name, broader.name
-            );
-            let mut finding = Finding::new(Lint::PointlessRoute, &of_route.place, message)
-                .related(&broader.place, "the broader one is here");
-            finding = finding.help("take it out, or give it a `name` if it is to be counted apart");
-            findings.push(finding);
+            let broader = &*policy.routes[instead.index()];
+            let of_table = covered.entry(at(&policy.routes[route.index()].place));
+            of_table.or_insert((0, broader)).0 += 1;
         }
     }
-    only_whole_tables(subject, findings)
+    let tables = subject.spec.routes.iter().enumerate();
+    let whole = tables.filter_map(|(table, route)| {
+        let (paths, broader) = covered.get(&at(&route.place))?;
+        (*paths == route.paths.len()).then_some((table, *broader))
+    });
+    (whole.collect(), all_seen)
 }
 
 /// A place that can be looked up.
@@ -73,51 +149,92 @@ fn at(place: &Place) -> (&Path, usize) {
     (&place.file, place.span.start)
 }
 
-/// The covering route that would decide in place of this one for a method, if all that could do so lead to the same.
-fn same_without(
-    policy: &Policy,
-    overlaps: &Overlaps<'_>,
-    specific: &Written,
-    others: &[EndId],
-    route: RouteIndex,
-    method: &Method,
-) -> Option<RouteIndex> {
-    let host = specific.host.as_ref().map(|host| overlaps.host_of(host));
-    let mut instead: Vec<(EndId, RouteIndex)> = Vec::new();
-    for other in others {
-        let Some(taker) = policy.tree.end(*other).route(method) else {
-            continue;
-        };
-        let path = overlaps.request_for_both(&specific.pattern, &overlaps.written[other].pattern);
-        let query = Query {
-            method,
-            host: host.as_deref(),
-            path: &path,
-        };
-        let first = (policy.walk(query)).find(|end| *end == specific.end || end == other);
-        if first == Some(specific.end) {
-            instead.push((*other, taker));
+/// Who would decide in place of the routes of one end.
+struct Search<'s> {
+    policy: &'s Policy,
+    specific: &'s Written,
+    host: Option<String>,
+    /// The less specific ends, each with whether it has every request of this one.
+    others: Vec<(EndId, bool)>,
+    /// A request of this end that no other literal has.
+    fresh: String,
+}
+
+impl<'s> Search<'s> {
+    fn new(
+        policy: &'s Policy,
+        overlaps: &'s Overlaps<'s>,
+        specific: &'s Written,
+        others: &[EndId],
+    ) -> Self {
+        let host = specific.host.as_ref().map(|host| overlaps.host_of(host));
+        let mut less_specific = Vec::new();
+        for other in others {
+            let pattern = &overlaps.written[other].pattern;
+            let path = overlaps.request_for_both(&specific.pattern, pattern);
+            let query = Query {
+                method: &Method::GET,
+                host: host.as_deref(),
+                path: &path,
+            };
+            let first = (policy.walk(query)).find(|end| *end == specific.end || end == other);
+            if first == Some(specific.end) {
+                less_specific.push((*other, covers_path(pattern, &specific.pattern)));
+            }
+        }
+        Search {
+            policy,
+            specific,
+            host,
+            others: less_specific,
+            fresh: overlaps.request_for_both(&specific.pattern, &specific.pattern),
         }
     }
-    // The nearest that has every request of this one: of those that have, the walk of a fresh request meets it first.
-    let fresh = overlaps.request_for_both(&specific.pattern, &specific.pattern);
-    let query = Query {
-        method,
-        host: host.as_deref(),
-        path: &fresh,
-    };
-    let covering = policy.walk(query).find_map(|end| {
-        let (_, taker) = instead.iter().find(|(other, _)| *other == end)?;
-        let pattern = &overlaps.written[&end].pattern;
-        covers_path(pattern, &specific.pattern).then_some(*taker)
-    })?;
-    let same = |other: RouteIndex| {
-        leads_to_the_same(&policy.routes[route.index()], &policy.routes[other.index()])
-    };
-    let all_before = instead.iter().all(|(end, taker)| {
-        same(*taker) || covers_path(&overlaps.written[end].pattern, &specific.pattern)
-    });
-    (same(covering) && all_before).then_some(covering)
+
+    /// Who would take this method in place of the route, if all that could do so lead to the same.
+    fn same_without(&self, route: RouteIndex, method: &Method) -> Option<RouteIndex> {
+        let same = |other: RouteIndex| {
+            leads_to_the_same(
+                &self.policy.routes[route.index()],
+                &self.policy.routes[other.index()],
+            )
+        };
+        if let Some(sibling) = self.sibling(route, method) {
+            return same(sibling).then_some(sibling);
+        }
+        let takes = |end: &EndId| self.policy.tree.end(*end).route(method);
+        let between = self.others.iter().filter(|(_, covers)| !covers);
+        if !between.filter_map(|(end, _)| takes(end)).all(same) {
+            return None;
+        }
+        let query = Query {
+            method,
+            host: self.host.as_deref(),
+            path: &self.fresh,
+        };
+        let covering = self.policy.walk(query).find_map(|end| {
+            let covers = self
+                .others
+                .iter()
+                .any(|(other, covers)| *other == end && *covers);
+            takes(&end).filter(|_| covers)
+        })?;
+        same(covering).then_some(covering)
+    }
+
+    /// The route of the same host and path that the method falls to first: that of GET for HEAD, then the one that names none.
+    fn sibling(&self, route: RouteIndex, method: &Method) -> Option<RouteIndex> {
+        let table = self.policy.tree.end(self.specific.end);
+        let get = Some(()).filter(|()| *method == Method::HEAD);
+        let get = get
+            .and_then(|()| table.route(&Method::GET))
+            .filter(|get| *get != route);
+        let usual = super::super::methods::DEFAULT.contains(method);
+        let mut unnamed = table.routes().iter().copied().filter(|other| {
+            *other != route && self.policy.routes[other.index()].methods == Methods::Default
+        });
+        get.or_else(|| unnamed.next().filter(|_| usual))
+    }
 }
 
 /// Whether a permitted request fares alike by both, and the same are permitted.
@@ -126,28 +243,6 @@ fn leads_to_the_same(one: &Route, other: &Route) -> bool {
         && one.target == other.target
         && one.allow == other.allow
         && one.settings == other.settings
-}
-
-/// A table is one decision of its writer: it is pointless when all its paths are.
-fn only_whole_tables(subject: Subject<'_>, findings: Vec<Finding>) -> Vec<Finding> {
-    let mut by_table: HashMap<PathBuf, HashMap<usize, Vec<Finding>>> = HashMap::new();
-    for finding in findings {
-        let file = by_table.entry((*finding.place.file).clone()).or_default();
-        file.entry(finding.place.span.start)
-            .or_default()
-            .push(finding);
-    }
-    let mut whole = Vec::new();
-    for route in &subject.spec.routes {
-        let (file, start) = at(&route.place);
-        let Some(of_table) = by_table.get(file).and_then(|file| file.get(&start)) else {
-            continue;
-        };
-        if of_table.len() == route.paths.len() {
-            whole.extend(of_table.first().cloned());
-        }
-    }
-    whole
 }
 
 #[cfg(test)]
@@ -224,6 +319,33 @@ mod tests {
                 ],
                 none,
             ),
+            // A route of the same path takes its methods first.
+            (
+                &[
+                    ("GET", "/a", "full"),
+                    ("", "/a", "public"),
+                    ("", "/{*rest}", "full"),
+                ],
+                none,
+            ),
+            (
+                &[
+                    ("HEAD", "/a", "full"),
+                    ("GET", "/a", "auth"),
+                    ("", "/{*rest}", "full"),
+                ],
+                none,
+            ),
+            (&[("HEAD", "/a", "full"), ("GET", "/a", "full")], &[(1, 2)]),
+            // Without it `/a/b/` would be nobody's, not the tail's.
+            (
+                &[
+                    ("POST", "/a/b", "auth"),
+                    ("GET", "/a/{x}/", "full"),
+                    ("GET", "/a/{*rest}", "full"),
+                ],
+                none,
+            ),
             // What is more specific takes nothing from it that it has.
             (
                 &[
@@ -267,5 +389,25 @@ mod tests {
             []
         );
         assert_eq!(with(|route| route.settings.body_bytes = Some(1)), []);
+    }
+
+    #[test]
+    fn what_it_keeps_from_a_tail_is_told() {
+        let specs = routes(&[("GET", "/a", "full"), ("", "/{*rest}", "full")]);
+        let policy = compile(specs.clone()).unwrap();
+        let spec = PolicySpec {
+            scopes: scopes(),
+            routes: specs,
+            management: None,
+        };
+        let found = check(Subject {
+            policy: &policy,
+            spec: &spec,
+            expectations: &[],
+            scopes: &[],
+        });
+        let help = found[0].help.as_deref().unwrap();
+        assert!(help.contains("` is decided otherwise, too"), "{help}");
+        assert!(help.contains(" /a/`"), "{help}");
     }
 }

@@ -7,7 +7,7 @@ use super::{Finding, Lint, Subject};
 
 /// The methods that routes are written for, usual ones first: RFC 9110 and 5789, then those of WebDAV (RFC 4918, 3253, 5323) and
 /// of caches. One that stands here is no slip.
-const KNOWN: [&str; 18] = [
+const KNOWN: [&str; 20] = [
     "GET",
     "HEAD",
     "POST",
@@ -19,7 +19,9 @@ const KNOWN: [&str; 18] = [
     "PROPPATCH",
     "MKCOL",
     "COPY",
+    "BCOPY",
     "MOVE",
+    "BMOVE",
     "LOCK",
     "UNLOCK",
     "REPORT",
@@ -35,7 +37,9 @@ pub(super) fn check(subject: Subject<'_>) -> Vec<Finding> {
             continue;
         };
         for method in methods {
-            if let Some(meant) = meant(method.as_str()) {
+            let meant = meant(method.as_str());
+            let named = |name: &str| methods.iter().any(|method| method.as_str() == name);
+            if let Some(meant) = meant.filter(|meant| !named(meant)) {
                 let message = format!("the method {method} looks like a slip for {meant}");
                 findings.push(
                     Finding::new(Lint::MethodSlip, &route.place, message).help(format!(
