@@ -512,7 +512,7 @@ fn falling_through_to_more_access_is_a_warning_and_no_error() {
         let check = folder("", &format!("{HEAD}{routes}")).keygate(&["check"]);
         assert_eq!(check.status.code(), Some(0), "{row}:\n{}", check.stderr);
         assert_eq!(
-            check.stderr.contains("warning"),
+            check.stderr.contains("[falls-through]"),
             warns,
             "{row}:\n{}",
             check.stderr
