@@ -91,7 +91,7 @@
 //! | [`gateway`] | the line of a request, a layer for each step |
 //! | [`server`] | listeners, workers, connections, drain |
 //! | [`explain`] | what would be decided about a request, told step by step |
-//! | [`admin`] | health, readiness, metrics, status: it only tells |
+//! | [`admin`] | health, readiness, metrics, status, the policy in force: it only tells |
 //! | [`demo`] | a small chat API in memory, to stand behind a gateway |
 //! | [`load`] | requests at a rate, each answer judged, latencies told |
 //! | [`cli`] | arguments to a command, a command to an exit code |
@@ -124,7 +124,8 @@
 //!
 //! # Where to start reading
 //!
-//! - For a decision: `keygate explain`, then [`policy`] and its `permit`, then [`gateway`], whose `stack` is the line above in ten lines of code.
+//! - For a decision: [`policy`] and its `permit`, then [`gateway`], whose `stack` is the line above in ten lines of code;
+//!   [`explain`] tells one step by step, and `policy::diff` all that differ between two policies.
 //! - For a key's life: [`key`], [`keycache`], then the essay of [`store`].
 //! - For what must never get through: [`http::admit`], [`http::headers`], and `tests/`, where a recording upstream keeps every
 //!   byte that it was sent.

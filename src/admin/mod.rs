@@ -2,8 +2,8 @@
 //!
 //! It runs on the control runtime, so that a scrape costs the workers one message each. `/healthz` says that the process
 //! lives; `/readyz` says whether requests should be sent to it, with the reasons; `/metrics` is for Prometheus; `/status`
-//! is for people and scripts; `/policy` tells the policy in force to `keygate diff`. By default it listens on loopback only: what it tells is for operators. No key, no key's
-//! name and no request is in any of its answers.
+//! is for people and scripts; `/policy` tells the policy in force to `keygate diff`. By default it listens on loopback
+//! only: what it tells is for operators. No key, no key's name and no request is in any of its answers.
 
 mod prometheus;
 mod status;

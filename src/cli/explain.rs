@@ -3,7 +3,7 @@
 //! It reads the configuration as `check` does and asks [`crate::explain`]; nothing has to run. With `--key-id` or
 //! `--key-stdin` it also looks the key up in the store.
 
-use super::check::{Format, Report};
+use super::check::{Format, refuse};
 use super::keys::{Found, look_up};
 use crate::clock::Timestamp;
 use crate::config::{self, Loaded, Secrets};
@@ -62,15 +62,7 @@ pub struct ExplainArgs {
 pub fn run(args: ExplainArgs) -> ExitCode {
     let loaded = match config::load(&args.config, Secrets::Skipped) {
         Ok(loaded) => loaded,
-        Err(problems) => {
-            let verdict = Err(format!("{}: nothing is explained", args.config.display()));
-            let report = Report {
-                problems: &problems,
-                verdict: &verdict,
-            };
-            report.write(Format::Text);
-            return ExitCode::from(2);
-        }
+        Err(problems) => return refuse(&args.config, &problems, Format::Text),
     };
     let caller = match caller(&args, &loaded) {
         Ok(caller) => caller,

@@ -3,8 +3,8 @@
 //! `check` and each reload hold the expectations against a policy as a whole; this is for those who write them. The
 //! configuration is read as `check --no-secrets` reads it, so it runs wherever the files are.
 
-use super::check::{Format, Report};
-use crate::config::{self, Loaded, Problems, Purpose, Secrets};
+use super::check::{Format, refuse};
+use crate::config::{self, Loaded, Purpose, Secrets};
 use crate::policy::{Expectation, ExpectationFailure, Route, Target};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -52,7 +52,14 @@ pub struct TestArgs {
 pub fn run(args: TestArgs) -> ExitCode {
     let loaded = match config::load_for(Purpose::Test, &args.config, Secrets::Skipped) {
         Ok(loaded) => loaded,
-        Err(problems) => return unreadable(&problems, &args),
+        Err(problems) => {
+            let format = if args.json {
+                Format::Json
+            } else {
+                Format::Text
+            };
+            return refuse(&args.config, &problems, format);
+        }
     };
     let outcome = Outcome::of(&loaded);
     let mut out = std::io::stdout().lock();
@@ -68,24 +75,6 @@ pub fn run(args: TestArgs) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
-}
-
-fn unreadable(problems: &Problems, args: &TestArgs) -> ExitCode {
-    let (errors, _) = problems.count();
-    let verdict = Err(format!(
-        "{}: errors: {errors}, nothing was tested",
-        args.config.display()
-    ));
-    let report = Report {
-        problems,
-        verdict: &verdict,
-    };
-    report.write(if args.json {
-        Format::Json
-    } else {
-        Format::Text
-    });
-    ExitCode::from(2)
 }
 
 /// What came of all tests.

@@ -1,8 +1,8 @@
 //! An explanation for programs.
 
-use super::{Caller, Explanation, Leads, Needs, needs};
-use crate::http::Exceptions;
-use crate::policy::Route;
+use super::{Caller, Explanation, Leads};
+use crate::key::ScopeName;
+use crate::policy::{Access, Route};
 use serde_json::{Value, json};
 
 impl Explanation<'_> {
@@ -26,11 +26,7 @@ impl Explanation<'_> {
                 "host": head.admitted.host(),
                 "path": head.admitted.path(),
                 "query": head.admitted.query(),
-                "needs": Exceptions::NAMES
-                    .iter()
-                    .filter(|(_, exception)| head.admitted.needs().cover(*exception))
-                    .map(|(name, _)| *name)
-                    .collect::<Vec<_>>(),
+                "needs": head.admitted.needs().names().collect::<Vec<_>>(),
             })),
             "route": head.and_then(|head| head.route).map(|taken| route(taken)),
             "alsoMatched": lost.collect::<Vec<_>>(),
@@ -47,18 +43,6 @@ impl Explanation<'_> {
 }
 
 fn route(route: &Route) -> Value {
-    let access = match needs(route) {
-        Needs::Nothing => json!("public"),
-        Needs::Closed => json!("deny"),
-        Needs::OneOf(scopes) => {
-            json!(
-                scopes
-                    .iter()
-                    .map(|scope| scope.as_str())
-                    .collect::<Vec<_>>()
-            )
-        }
-    };
     json!({
         "name": &*route.name,
         "at": {
@@ -66,8 +50,19 @@ fn route(route: &Route) -> Value {
             "line": route.place.line,
             "column": route.place.column,
         },
-        "access": access,
+        "access": access(&route.access),
     })
+}
+
+/// Who may use a route: `"public"`, `"deny"`, or a list of scopes, those that include one of the route's among them.
+pub fn access(access: &Access) -> Value {
+    match access {
+        Access::Public => json!("public"),
+        Access::Deny => json!("deny"),
+        Access::Scopes(scopes) => {
+            json!(scopes.iter().map(ScopeName::as_str).collect::<Vec<_>>())
+        }
+    }
 }
 
 fn caller(caller: &Caller) -> Value {

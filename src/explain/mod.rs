@@ -9,6 +9,8 @@
 mod json;
 mod text;
 
+pub use json::access;
+
 use crate::config::{HostRule, Hot};
 use crate::gateway::Reject;
 use crate::http::{AdmitRules, Admitted};
@@ -199,20 +201,4 @@ fn leads(hot: &Hot, route: &Route, admitted: &Admitted) -> Option<Leads> {
             HostRule::Name(name) => Some(String::from_utf8_lossy(name.as_bytes()).into_owned()),
         },
     })
-}
-
-/// What a route asks for.
-fn needs(route: &Route) -> Needs<'_> {
-    match &route.access {
-        Access::Public => Needs::Nothing,
-        Access::Deny => Needs::Closed,
-        Access::Scopes(scopes) => Needs::OneOf(scopes),
-    }
-}
-
-/// What a route asks for.
-enum Needs<'r> {
-    Nothing,
-    Closed,
-    OneOf(&'r [ScopeName]),
 }

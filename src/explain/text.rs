@@ -1,7 +1,8 @@
 //! An explanation for people.
 
-use super::{Caller, Explanation, Leads, Needs, needs};
-use crate::http::Exceptions;
+use super::{Caller, Explanation, Leads};
+use crate::key::ScopeName;
+use crate::policy::Access;
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Explanation<'_> {
@@ -21,11 +22,7 @@ impl Display for Explanation<'_> {
         } else {
             line(f, "target", format_args!("{path}   (in its one reading)"))?;
         }
-        let needed = Exceptions::NAMES.iter();
-        let needed: Vec<&str> = needed
-            .filter(|(_, exception)| head.admitted.needs().cover(*exception))
-            .map(|(name, _)| *name)
-            .collect();
+        let needed: Vec<&str> = head.admitted.needs().names().collect();
         if !needed.is_empty() {
             let needed = needed.join(", ");
             line(f, "", format_args!("it needs a route that allows {needed}"))?;
@@ -50,11 +47,11 @@ impl Display for Explanation<'_> {
             }
         }
         if let Some(route) = head.route {
-            match needs(route) {
-                Needs::Nothing => line(f, "needs", format_args!("nothing: anyone may use it"))?,
-                Needs::Closed => line(f, "needs", format_args!("it is closed for everyone"))?,
-                Needs::OneOf(scopes) => {
-                    let names: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+            match &route.access {
+                Access::Public => line(f, "needs", format_args!("nothing: anyone may use it"))?,
+                Access::Deny => line(f, "needs", format_args!("it is closed for everyone"))?,
+                Access::Scopes(scopes) => {
+                    let names: Vec<&str> = scopes.iter().map(ScopeName::as_str).collect();
                     let names = names.join(" or ");
                     line(f, "needs", format_args!("a key of scope {names}"))?;
                 }

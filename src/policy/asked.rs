@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The host of a request for which none is named: no route's, since the domain is reserved (RFC 6761, section 6.4).
-pub const NO_HOST: &str = "host.invalid";
+const NO_HOST: &str = "host.invalid";
 
 /// A request in question.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -66,7 +66,7 @@ mod walk;
 mod widen;
 
 pub use crate::http::Exceptions;
-pub use asked::{Asked, Denial, NO_HOST, NO_LIMITS, Verdict};
+pub use asked::{Asked, Denial, NO_LIMITS, Verdict};
 pub use find::{Found, Query};
 pub use pattern::PatternError;
 pub use permit::{Identity, Permitted, Refusal, Routed};

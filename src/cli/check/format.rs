@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 
 /// All that a check found, and its last line: `Err` if it failed.
-pub(in crate::cli) struct Report<'a> {
+pub(super) struct Report<'a> {
     pub problems: &'a Problems,
     pub verdict: &'a Result<String, String>,
 }

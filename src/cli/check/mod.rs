@@ -9,7 +9,7 @@
 
 mod format;
 
-pub(super) use format::Report;
+use format::Report;
 
 use crate::config::{self, Loaded, Problem, Problems, Purpose, Secrets, Severity};
 use crate::key::ScopeName;
@@ -127,14 +127,31 @@ fn check(
     };
     let verdict = match good {
         Some((loaded, store)) if errors + denied == 0 => Ok(summary(&loaded, &store, warnings)),
-        _ => Err(format!(
-            "{}: {}, {}",
-            config.display(),
-            counted(errors, "error"),
-            counted(warnings, "warning")
-        )),
+        _ => Err(counts(config, &problems)),
     };
     (problems, verdict)
+}
+
+/// Writes why a configuration cannot be used, for the commands that only read one; the exit code of that.
+pub(super) fn refuse(config: &Path, problems: &Problems, format: Format) -> ExitCode {
+    let verdict = Err(counts(config, problems));
+    let report = Report {
+        problems,
+        verdict: &verdict,
+    };
+    report.write(format);
+    ExitCode::from(2)
+}
+
+/// One line for a configuration that is not fine.
+fn counts(config: &Path, problems: &Problems) -> String {
+    let (errors, warnings) = problems.count();
+    format!(
+        "{}: {}, {}",
+        config.display(),
+        counted(errors, "error"),
+        counted(warnings, "warning")
+    )
 }
 
 /// One line for a configuration that is fine.

@@ -1,9 +1,10 @@
 //! A difference as JSON: everything that is known of it, exactly.
 
 use super::words::{self, Words, leads};
+use crate::explain::access;
 use crate::http::Exceptions;
+use crate::policy::HostPattern;
 use crate::policy::diff::{Difference, Hosts, Outcome, Paths, Region};
-use crate::policy::{Access, HostPattern};
 use serde_json::{Value, json};
 
 pub(super) fn render(difference: &Difference, words: &Words<'_>) -> String {
@@ -60,24 +61,12 @@ fn names(exceptions: Exceptions) -> Vec<&'static str> {
 
 fn outcome(outcome: &Outcome, upstreams: &[&str]) -> Value {
     let routes = outcome.routes.iter().map(|route| {
-        let access = match &route.access {
-            Access::Public => json!("public"),
-            Access::Deny => json!("deny"),
-            Access::Scopes(scopes) => {
-                json!(
-                    scopes
-                        .iter()
-                        .map(|scope| scope.as_str())
-                        .collect::<Vec<_>>()
-                )
-            }
-        };
         json!({
             "name": &*route.name,
             "path": &*route.template,
             "file": route.place.file.display().to_string(),
             "line": route.place.line,
-            "access": access,
+            "access": access(&route.access),
             "leads": leads(route, upstreams),
         })
     });

@@ -1,9 +1,10 @@
 //! What is compared: a configuration on the disk, or the policy that a running gateway has in force.
 
+use crate::cli::check::{Format, refuse};
 use crate::config::{self, Secrets};
 use crate::policy::Policy;
 use crate::policy::form::{FormError, PolicyForm};
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::process::ExitCode;
@@ -29,43 +30,23 @@ pub(super) fn read(named: &str) -> Result<Subject, ExitCode> {
             eprintln!("keygate: {named}: {}", crate::cli::chain(&error));
             ExitCode::FAILURE
         }),
-        None => load(Path::new(named)).ok_or(ExitCode::from(2)),
+        None => load(Path::new(named)),
     }
 }
 
-fn load(named: &Path) -> Option<Subject> {
+fn load(named: &Path) -> Result<Subject, ExitCode> {
     let main = if named.is_dir() {
         named.join("keygate.toml")
     } else {
         named.to_owned()
     };
-    match config::load(&main, Secrets::Skipped) {
-        Ok(loaded) => {
-            let upstreams = loaded.hot.upstreams.iter();
-            Some(Subject {
-                upstreams: upstreams.map(|u| u.name.to_string()).collect(),
-                policy: loaded.hot.policy,
-            })
-        }
-        Err(problems) => {
-            let mut err = std::io::stderr().lock();
-            let colour = err.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            // If nobody reads what is written, nobody is left to tell.
-            for problem in &problems.0 {
-                let _ = write!(err, "{}", problem.render(colour));
-            }
-            let (errors, warnings) = problems.count();
-            let plural = |count: usize| if count == 1 { "" } else { "s" };
-            let _ = writeln!(
-                err,
-                "{}: {errors} error{}, {warnings} warning{}",
-                main.display(),
-                plural(errors),
-                plural(warnings)
-            );
-            None
-        }
-    }
+    let loaded = config::load(&main, Secrets::Skipped)
+        .map_err(|problems| refuse(&main, &problems, Format::Text))?;
+    let upstreams = loaded.hot.upstreams.iter();
+    Ok(Subject {
+        upstreams: upstreams.map(|u| u.name.to_string()).collect(),
+        policy: loaded.hot.policy,
+    })
 }
 
 /// Why a gateway's policy is not known.
