@@ -26,7 +26,7 @@ use support::crowd::{
     Gateway, Latency, be_neighbour, connect, connect_with, probe, raise_descriptors,
 };
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 const CLIENTS: usize = 5_000;
@@ -551,7 +551,13 @@ fn be_upstream() -> bool {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        // Taken over by what is accepted: else thousands of big answers that nobody reads fill what the kernel has for TCP.
+        socket.set_send_buffer_size(64 << 10).expect("a size");
+        socket
+            .bind(([127, 0, 0, 1], 0).into())
+            .expect("a free port");
+        let listener = socket.listen(1024).expect("it listens");
         println!("{}", listener.local_addr().expect("an address"));
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(async move {

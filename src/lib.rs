@@ -65,7 +65,8 @@
 //! for what is already under way.
 //!
 //! Meanwhile [`config::Live`] looks at the files. When they changed and hold together, it makes the next snapshot and swaps
-//! it whole; requests that are under way keep theirs. **[`admin`]** tells how all of it is.
+//! it whole; requests that are under way keep theirs. What lets someone do more may have to wait for an operator, and what
+//! was accepted is kept on disk, to go back to. **[`admin`]** tells how all of it is, and takes what operators ask.
 //!
 //! # The house
 //!
@@ -75,6 +76,7 @@
 //! | floor | what it is for |
 //! | --- | --- |
 //! | [`clock`] | time as an argument |
+//! | [`private`] | files that only their owner may read |
 //! | [`log`] | where log lines go: one bounded queue, one thread that writes |
 //! | [`deadline`] | deadlines that cost a request nothing, swept once a tick |
 //! | [`net`] | sockets, TCP and Unix, as one type |
@@ -91,7 +93,7 @@
 //! | [`gateway`] | the line of a request, a layer for each step |
 //! | [`server`] | listeners, workers, connections, drain |
 //! | [`explain`] | what would be decided about a request, told step by step |
-//! | [`admin`] | health, readiness, metrics, status, the policy in force: it only tells |
+//! | [`admin`] | health, readiness, metrics, status, the policy in force; what operators may have done |
 //! | [`demo`] | a small chat API in memory, to stand behind a gateway |
 //! | [`load`] | requests at a rate, each answer judged, latencies told |
 //! | [`cli`] | arguments to a command, a command to an exit code |
@@ -116,7 +118,7 @@
 //! - **Tunnel**: a client's and an upstream's connection, joined, after HTTP is over on both.
 //! - **Lease**: a connection to a server, or a stream of one, lent to one request.
 //! - **Snapshot**: all that is hot in the configuration, as one value that never changes.
-//! - **Generation**: the number of a snapshot, counted from 1 by each process.
+//! - **Generation**: the number of a snapshot, counted from 1 in each folder of kept configurations.
 //! - **Drain**: from the signal to the end: no new connections, what is in flight is finished, up to a deadline.
 //! - **Feed**: how a cache learns of changes that another process made: "what changed after revision R?"
 //! - **Revision**: the number of a change to the store, bumped in the transaction that makes the change.
@@ -134,6 +136,8 @@
 
 // From the ground up; the blank lines keep the order.
 pub mod clock;
+
+pub mod private;
 
 pub mod log;
 

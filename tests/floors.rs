@@ -8,8 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up.
-const FLOORS: [&str; 21] = [
+const FLOORS: [&str; 22] = [
     "clock",
+    "private",
     "log",
     "deadline",
     "net",

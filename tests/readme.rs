@@ -141,6 +141,11 @@ impl Stage {
         sh.env("PATH", path)
             .env_remove("KEYGATE_SECRET")
             .env_remove("KEYGATE_CONFIG");
+        // Where the configuration says 9901, the gateway has another port.
+        match &self.gateway {
+            Some(gateway) => sh.env("KEYGATE_ADMIN", format!("http://{}", gateway.admin)),
+            None => sh.env_remove("KEYGATE_ADMIN"),
+        };
         let output = sh.output().expect("sh runs");
         String::from_utf8(output.stdout)
             .expect("text")

@@ -1,16 +1,25 @@
-//! The admin listener: what the gateway is, has and does. It only tells; nothing can be changed through it.
+//! The admin listener: what the gateway is, has and does; and, for who shows the token, what it shall do.
 //!
 //! It runs on the control runtime, so that a scrape costs the workers one message each. `/healthz` says that the process
 //! lives; `/readyz` says whether requests should be sent to it, with the reasons; `/metrics` is for Prometheus; `/status`
 //! is for people and scripts; `/policy` tells the policy in force to `keygate diff`. By default it listens on loopback
-//! only: what it tells is for operators. No key, no key's name and no request is in any of its answers.
+//! only: what it tells is for operators. No key, no key's name and no request is in any of these answers.
+//!
+//! `POST /reload`, walked through: the head goes through [`guard`], which gives a proof that an operator asks; `act` asks
+//! [`Live`], which reads the files and decides as it does when they change; what became of it is the answer.
 
+mod act;
+mod guard;
 mod prometheus;
+mod reply;
 mod status;
+mod token;
+
+pub use token::{Token, TokenError};
 
 use crate::config::Live;
 use crate::keycache::Keys;
-use crate::net::{Acceptor, Address};
+use crate::net::{Acceptor, Address, Peer};
 use crate::policy::form::PolicyForm;
 use crate::server::{Listening, Server};
 use http::{Method, Request, Response, StatusCode, header};
@@ -19,8 +28,10 @@ use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use reply::Reply;
 use std::convert::Infallible;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -41,6 +52,8 @@ pub struct State {
     pub server: Arc<Server>,
     /// When the process became ready.
     pub started: Instant,
+    /// The file of the token; `None`: nothing can be changed.
+    pub token: Option<PathBuf>,
     /// Set when a drain begins, before anything else happens.
     pub draining: AtomicBool,
     /// Log lines that were dropped because the log could not be written fast enough.
@@ -63,8 +76,8 @@ impl Admin {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let task = tokio::spawn(async move {
             loop {
-                let accepted = match acceptor.accept().await {
-                    Ok((accepted, _)) => accepted,
+                let (accepted, peer) = match acceptor.accept().await {
+                    Ok(accepted) => accepted,
                     Err(_) => {
                         tokio::time::sleep(Duration::from_millis(50)).await;
                         continue;
@@ -81,7 +94,7 @@ impl Admin {
                 // Bounded in number by the semaphore and in time by the deadline; ends with the runtime at the latest.
                 tokio::spawn(async move {
                     let _place = place;
-                    let service = service_fn(|request| answer(&state, request));
+                    let service = service_fn(|request| serve(&state, peer, request));
                     let connection = http1::Builder::new()
                         .timer(TokioTimer::new())
                         .keep_alive(false)
@@ -109,22 +122,43 @@ impl Admin {
     }
 }
 
-async fn answer(
-    state: &State,
+/// What only tells.
+const TOLD: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/status", "/policy"];
+/// What an operator may have done.
+const DONE: [&str; 2] = ["/reload", "/rollback"];
+
+async fn serve(
+    state: &Arc<State>,
+    peer: Peer,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    const JSON: &str = "application/json";
-    const TEXT: &str = "text/plain; charset=utf-8";
-    const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
-    let known = ["/healthz", "/readyz", "/metrics", "/status", "/policy"];
-    let path = request.uri().path();
     let reading = matches!(*request.method(), Method::GET | Method::HEAD);
-    let (status, kind, body) = match path {
-        _ if known.contains(&path) && !reading => {
-            let body = "this listener only tells: use GET\n".to_owned();
-            (StatusCode::METHOD_NOT_ALLOWED, TEXT, body)
+    let path = request.uri().path();
+    let reply = if TOLD.contains(&path) && reading {
+        tell(state, path).await
+    } else if DONE.contains(&path) && request.method() == Method::POST {
+        match act(state, peer, &request).await {
+            Ok(reply) | Err(reply) => reply,
         }
-        "/healthz" => (StatusCode::OK, TEXT, "ok\n".to_owned()),
+    } else if TOLD.contains(&path) {
+        let body = "this only tells: use GET\n";
+        Reply::text(StatusCode::METHOD_NOT_ALLOWED, body).with(header::ALLOW, "GET, HEAD")
+    } else if DONE.contains(&path) {
+        let body = "this changes something: use POST\n";
+        Reply::text(StatusCode::METHOD_NOT_ALLOWED, body).with(header::ALLOW, "POST")
+    } else {
+        let body = format!(
+            "nothing here; try {}, or POST {}\n",
+            TOLD.join(", "),
+            DONE.join(", ")
+        );
+        Reply::text(StatusCode::NOT_FOUND, body)
+    };
+    Ok(reply.into_response())
+}
+
+async fn tell(state: &State, path: &str) -> Reply {
+    match path {
         "/readyz" => {
             let ready = status::readiness(state);
             let code = if ready.ready {
@@ -132,34 +166,47 @@ async fn answer(
             } else {
                 StatusCode::SERVICE_UNAVAILABLE
             };
-            (code, JSON, status::json(&ready))
+            Reply::json(code, &ready)
         }
-        "/metrics" => (StatusCode::OK, METRICS, prometheus::render(state).await),
-        "/status" => (StatusCode::OK, JSON, status::json(&status::status(state))),
+        "/metrics" => Reply::metrics(prometheus::render(state).await),
+        "/status" => Reply::json(StatusCode::OK, &status::status(state)),
         "/policy" => {
             let snapshot = state.live.snapshot();
             let upstreams = snapshot.hot.upstreams.iter();
             let upstreams: Vec<&str> = upstreams.map(|upstream| &*upstream.name).collect();
             let form = PolicyForm::of(&snapshot.hot.policy, &upstreams);
-            (StatusCode::OK, JSON, status::json(&form))
+            Reply::json(StatusCode::OK, &form)
         }
-        _ => {
-            let body = format!("nothing here; try {}\n", known.join(", "));
-            (StatusCode::NOT_FOUND, TEXT, body)
-        }
-    };
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
-    headers.insert(
-        header::CACHE_CONTROL,
-        http::HeaderValue::from_static("no-store"),
-    );
-    if status == StatusCode::METHOD_NOT_ALLOWED {
-        headers.insert(header::ALLOW, http::HeaderValue::from_static("GET, HEAD"));
+        _ => Reply::text(StatusCode::OK, "ok\n"),
     }
-    Ok(response)
+}
+
+async fn act(state: &Arc<State>, peer: Peer, request: &Request<Incoming>) -> Result<Reply, Reply> {
+    let operator = operator(state, request).await?;
+    let query = request.uri().query();
+    let ask = match request.uri().path() {
+        "/rollback" => act::rollback(query)?,
+        _ => act::reload(query)?,
+    };
+    Ok(act::act(state, operator, peer, ask).await)
+}
+
+/// The proof that the request is an operator's.
+async fn operator(
+    state: &Arc<State>,
+    request: &Request<Incoming>,
+) -> Result<guard::Operator, Reply> {
+    let (state, headers) = (Arc::clone(state), request.headers().clone());
+    let judged =
+        tokio::task::spawn_blocking(move || guard::admit(&headers, state.token.as_deref()));
+    judged.await.unwrap_or_else(|_| {
+        let why = "the gateway stops";
+        Err(Reply::refusal(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stopping",
+            why,
+        ))
+    })
 }
 
 impl State {

@@ -312,6 +312,18 @@ pub(super) async fn render(state: &State) -> String {
         "1 when the files as they are now are in force, 0 when they were refused.",
         u8::from(reload.last_error.is_none()),
     );
+    page.one(
+        "keygate_policy_unconfirmed",
+        "gauge",
+        "1 while files that let someone do more wait to be confirmed.",
+        u8::from(reload.unconfirmed.is_some()),
+    );
+    page.one(
+        "keygate_policy_pinned",
+        "gauge",
+        "1 while a generation that was gone back to stays in force whatever the files hold.",
+        u8::from(reload.pinned),
+    );
     let name = "keygate_policy_reloads_total";
     page.family(name, "counter", "Reloads, by result.");
     page.sample(name, &[("result", "accepted")], reload.accepted);

@@ -1,7 +1,7 @@
 //! `/readyz` and `/status` as JSON.
 
 use super::State;
-use crate::config::{AccessChange, Past};
+use crate::config::{AccessChange, Past, Waiting};
 use crate::upstream::{GroupReport, ServerReport};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -39,14 +39,17 @@ pub(super) fn readiness(state: &State) -> Readiness {
             reason: format!("{} keys in memory", state.keys.cache().len()),
         },
         policy: Check {
-            ok: reload.last_error.is_none(),
-            reason: match reload.last_error {
-                None => format!("generation {} is in force", reload.generation),
-                Some(_) => format!(
-                    "generation {} is in force; newer files were refused, see /status",
-                    reload.generation
-                ),
-            },
+            ok: reload.last_error.is_none() && reload.unconfirmed.is_none(),
+            reason: format!(
+                "generation {} is {}{}",
+                reload.generation,
+                if reload.pinned { "pinned" } else { "in force" },
+                match (&reload.last_error, &reload.unconfirmed) {
+                    (Some(_), _) => "; newer files were refused, see /status",
+                    (None, Some(_)) => "; newer files wait to be confirmed, see /status",
+                    (None, None) => "",
+                }
+            ),
         },
         feed: Check {
             ok: age < FEED_BEHIND_SECONDS,
@@ -68,7 +71,7 @@ pub(super) struct Status {
     version: &'static str,
     uptime_seconds: u64,
     draining: bool,
-    policy: Policy,
+    pub(super) policy: Policy,
     keys: Keys,
     workers: usize,
     connections: Vec<usize>,
@@ -118,7 +121,7 @@ struct UpstreamServer {
 }
 
 #[derive(Serialize)]
-struct Policy {
+pub(super) struct Policy {
     generation: u64,
     hash: String,
     loaded_at: i64,
@@ -130,8 +133,63 @@ struct Policy {
     last_error: Option<String>,
     last_attempt: Option<i64>,
     waiting_for_restart: Vec<String>,
+    /// "allow", "confirm".
+    widening: &'static str,
+    /// Files that let someone do more, and wait to be confirmed.
+    unconfirmed: Option<Unconfirmed>,
+    /// Whether the generation in force stays until `keygate reload`.
+    pinned: bool,
+    kept_error: Option<String>,
     /// The last generations, the one in force at the end.
     history: Vec<Generation>,
+}
+
+impl Policy {
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Unconfirmed {
+    hash: String,
+    since: i64,
+    #[serde(flatten)]
+    access: Access,
+    /// Whether it says that later changes need not be confirmed.
+    lifts_confirm: bool,
+}
+
+impl From<Waiting> for Unconfirmed {
+    fn from(waiting: Waiting) -> Self {
+        Unconfirmed {
+            hash: waiting.hash,
+            since: waiting.since.unix_seconds(),
+            access: Access::from(Some(&waiting.access)),
+            lifts_confirm: waiting.lifts_confirm,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Access {
+    /// "unchanged", "narrowed", "widened", "unknown"; none where there is nothing to compare with.
+    access: Option<&'static str>,
+    widened: usize,
+    narrowed: usize,
+    rerouted: usize,
+}
+
+impl From<Option<&AccessChange>> for Access {
+    fn from(change: Option<&AccessChange>) -> Self {
+        let count = |of: fn(&AccessChange) -> usize| change.map_or(0, of);
+        Access {
+            access: change.map(AccessChange::as_str),
+            widened: count(|access| access.widened),
+            narrowed: count(|access| access.narrowed),
+            rerouted: count(|access| access.rerouted),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -139,29 +197,22 @@ struct Generation {
     generation: u64,
     hash: String,
     loaded_at: i64,
-    /// "start", "files", "asked".
+    /// "start", "files", "asked", "reload", "confirmed", "rollback".
     trigger: &'static str,
     routes: usize,
-    /// "unchanged", "narrowed", "widened", "unknown"; none for the first.
-    access: Option<&'static str>,
-    widened: usize,
-    narrowed: usize,
-    rerouted: usize,
+    #[serde(flatten)]
+    access: Access,
 }
 
 impl From<&Past> for Generation {
     fn from(past: &Past) -> Self {
-        let count = |of: fn(&AccessChange) -> usize| past.access.as_ref().map_or(0, of);
         Generation {
             generation: past.generation,
             hash: past.hash.clone(),
             loaded_at: past.loaded_at.unix_seconds(),
             trigger: past.trigger.as_str(),
             routes: past.routes,
-            access: past.access.as_ref().map(AccessChange::as_str),
-            widened: count(|access| access.widened),
-            narrowed: count(|access| access.narrowed),
-            rerouted: count(|access| access.rerouted),
+            access: past.access.as_ref().into(),
         }
     }
 }
@@ -197,6 +248,10 @@ pub(super) fn status(state: &State) -> Status {
             last_attempt: reload.last_attempt.map(|at| at.unix_seconds()),
             history: reload.history.iter().map(Generation::from).collect(),
             waiting_for_restart: reload.waiting,
+            widening: reload.widening.as_str(),
+            unconfirmed: reload.unconfirmed.map(Unconfirmed::from),
+            pinned: reload.pinned,
+            kept_error: reload.kept_error,
         },
         keys: Keys {
             count: state.keys.cache().len(),

@@ -6,6 +6,7 @@
 
 use super::chain;
 use super::run::{self, Place, RunError};
+use crate::config::StartError;
 use crate::demo::{ChatApi, Folder, Talk};
 use crate::key::{Actor, ApiKey, Command, KeyName, NewKey, Origin, Reveal, ScopeName, ShownKey};
 use crate::keycache::Keys;
@@ -52,7 +53,7 @@ pub fn run(args: DemoArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             match error.downcast_ref() {
-                Some(RunError::Config(problems)) => eprintln!("{problems}"),
+                Some(RunError::Start(StartError::Config(problems))) => eprintln!("{problems}"),
                 _ => eprintln!("keygate: the demo did not start: {}", chain(&*error)),
             }
             if is_address_in_use(&*error) {
@@ -74,7 +75,7 @@ fn demo(args: &DemoArgs) -> Result<(), Box<dyn Error>> {
     };
     let upstream = ChatApi::start((Ipv4Addr::LOCALHOST, 0).into())?;
     let folder = Folder::make(args.listen, upstream.address(), talk)?;
-    let running = run::start(&folder.config(), Place::Own)?;
+    let running = run::start(&folder.config(), Place::Own, None)?;
     let keys = running.keys();
     let ready = Ready {
         gateway: running.gateway().first().map(place).unwrap_or_default(),

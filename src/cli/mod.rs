@@ -1,7 +1,7 @@
 //! The command line: arguments to a command, a command to an exit code.
 //!
 //! Exit codes are the same everywhere: 0 when done, 1 for what fails at run time, 2 for bad usage or a bad configuration.
-//! `diff` has two more: 10 and 11, for what became of access.
+//! `diff` has two more: 10 and 11, for what became of access; `reload` and `rollback` have 11, for what was not confirmed.
 
 pub mod check;
 pub mod demo;
@@ -12,6 +12,7 @@ pub mod init;
 pub mod keys;
 pub mod load;
 mod logging;
+pub mod operator;
 pub mod run;
 mod service;
 pub mod test;
@@ -38,11 +39,13 @@ Examples:
   keygate explain GET /v3/users --config gateway/keygate.toml --scope authOnly
   keygate diff  /etc/keygate gateway               who gains and who loses access by an edit
   keygate run   --config gateway/keygate.toml
+  keygate history --config gateway/keygate.toml    what was in force, and what each change did
+  keygate rollback --config gateway/keygate.toml   back to what was in force before
   keygate keys create --config gateway/keygate.toml --name 'Mobile app' --scope authOnly
   keygate load http://127.0.0.1:8080 --config gateway/keygate.toml --route 'GET /v3/users/{uid}'
 
 Exit codes: 0 done, 1 failed at run time, 2 bad usage or bad configuration;
-`diff` has two more, for access that was narrowed or widened."
+`diff` has two more, for access that was narrowed or widened; `reload` and `rollback` one, for what is not confirmed."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -57,6 +60,9 @@ enum CommandLine {
     Test(test::TestArgs),
     Explain(explain::ExplainArgs),
     Diff(diff::DiffArgs),
+    Reload(operator::reload::ReloadArgs),
+    Rollback(operator::rollback::RollbackArgs),
+    History(operator::history::HistoryArgs),
     Init(init::InitArgs),
     Keys(keys::KeysArgs),
     Demo(demo::DemoArgs),
@@ -77,6 +83,9 @@ pub fn main() -> ExitCode {
         CommandLine::Test(args) => test::run(args),
         CommandLine::Explain(args) => explain::run(args),
         CommandLine::Diff(args) => diff::run(args),
+        CommandLine::Reload(args) => operator::reload::run(args),
+        CommandLine::Rollback(args) => operator::rollback::run(args),
+        CommandLine::History(args) => operator::history::run(args),
         CommandLine::Init(args) => init::run(args),
         CommandLine::Keys(args) => keys::run(args),
         CommandLine::Demo(args) => demo::run(args),

@@ -10,8 +10,8 @@
 use super::handover::{self, Handover, Predecessor, TakeOverError};
 use super::logging::Log;
 use super::{chain, service};
-use crate::admin::{Admin, State};
-use crate::config::{Cold, ListenAddress, Live, Problems, Secrets, load};
+use crate::admin::{Admin, State, Token, TokenError};
+use crate::config::{Cold, HashPrefix, ListenAddress, Live, Start, StartError};
 use crate::keycache::Keys;
 use crate::net::{Address, ListeningSocket};
 use crate::server::{Given, Handed, ListenError, Listening, Server, ServerError, Use, harden};
@@ -48,6 +48,9 @@ pub struct RunArgs {
     /// open them.
     #[arg(long)]
     take_over: bool,
+    /// Run the files if their hash begins like this, whatever is pinned or waits to be confirmed
+    #[arg(long, value_name = "HASH")]
+    confirm: Option<HashPrefix>,
 }
 
 /// Whose sockets a gateway begins with.
@@ -66,14 +69,14 @@ pub fn run(args: RunArgs) -> ExitCode {
     } else {
         Place::Own
     };
-    match start(&args.config, place) {
+    match start(&args.config, place, args.confirm.as_ref()) {
         Ok(running) => {
             running.wait_for_signal_and_drain();
             ExitCode::SUCCESS
         }
         Err(error) => {
             match &error {
-                RunError::Config(problems) => eprintln!("{problems}"),
+                RunError::Start(StartError::Config(problems)) => eprintln!("{problems}"),
                 other => eprintln!("keygate: {}", chain(other)),
             }
             error.exit_code()
@@ -84,8 +87,10 @@ pub fn run(args: RunArgs) -> ExitCode {
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("the configuration is not valid")]
-    Config(Problems),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("the token of the admin listener cannot be used")]
+    Token(#[source] TokenError),
     #[error("the process cannot be protected against core dumps")]
     Harden(#[source] io::Error),
     #[error("the thread that writes the log cannot be started")]
@@ -118,8 +123,9 @@ impl RunError {
     /// 2 for a bad configuration, 1 for what fails at run time.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            RunError::Config(_) | RunError::NoHandover => ExitCode::from(2),
+            RunError::Start(_) | RunError::NoHandover => ExitCode::from(2),
             RunError::Harden(_)
+            | RunError::Token(_)
             | RunError::Log(_)
             | RunError::Store(_)
             | RunError::Server(_)
@@ -155,10 +161,15 @@ struct Parts {
 ///
 /// # Errors
 /// The first thing that failed; nothing is open then.
-pub fn start(config: &Path, place: Place) -> Result<Running, RunError> {
+pub fn start(
+    config: &Path,
+    place: Place,
+    confirm: Option<&HashPrefix>,
+) -> Result<Running, RunError> {
     // Before there is a second thread.
     let inherited = ListeningSocket::inherited().map_err(RunError::Inherited)?;
-    let mut loaded = load(config, Secrets::Required).map_err(RunError::Config)?;
+    let mut start = Start::decide(config, confirm)?;
+    let loaded = &mut start.loaded;
     for warning in loaded.warnings.drain(..) {
         eprintln!("{}", warning.render(io::stderr().is_terminal()));
     }
@@ -175,7 +186,7 @@ pub fn start(config: &Path, place: Place) -> Result<Running, RunError> {
         .enable_all()
         .build()
         .map_err(RunError::Runtime)?;
-    let parts = runtime.block_on(serve(config, loaded, place, inherited, &log))?;
+    let parts = runtime.block_on(serve(config, start, place, inherited, &log))?;
     Ok(Running {
         runtime,
         config: config.to_owned(),
@@ -186,14 +197,17 @@ pub fn start(config: &Path, place: Place) -> Result<Running, RunError> {
 
 async fn serve(
     config: &Path,
-    loaded: crate::config::Loaded,
+    start: Start,
     place: Place,
     inherited: Vec<(String, ListeningSocket)>,
     log: &Arc<Log>,
 ) -> Result<Parts, RunError> {
     // Before anything takes time, so that a signal is never answered by the default, which is to die at once.
     let signals = Signals::new().map_err(RunError::Runtime)?;
-    let cold = Arc::new(loaded.cold.clone());
+    let cold = Arc::new(start.loaded.cold.clone());
+    if let Some(path) = &cold.admin.token {
+        Token::read_or_make(path).map_err(RunError::Token)?;
+    }
     let begun = Instant::now();
     let store = crate::store::open(OpenOptions {
         path: cold.keys.store.clone(),
@@ -208,7 +222,7 @@ async fn serve(
         ms = begun.elapsed().as_millis() as u64,
         "keys loaded"
     );
-    let live = Live::start(config, loaded, &tokio::runtime::Handle::current());
+    let live = Live::start(config, start, &tokio::runtime::Handle::current());
     let (predecessor, handed) = predecessor(&cold, place)?;
     let mut given = Given::new(handed, inherited);
     let server = Arc::new(Server::start(&cold, &keys, &live, log.queue(), &mut given)?);
@@ -218,6 +232,7 @@ async fn serve(
         keys,
         server,
         started: Instant::now(),
+        token: cold.admin.token.clone(),
         draining: AtomicBool::new(false),
         dropped_log_lines: Box::new(move || dropped.dropped()),
     });

@@ -5,6 +5,7 @@
 //! matches a pattern, a folder that appears, a deleted file and a swapped link all change what it answers.
 
 use super::source::{self, ReadError};
+use super::texts::Placed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
@@ -64,6 +65,12 @@ impl FileSet {
 
     pub(super) fn add_secret(&mut self, path: PathBuf) {
         self.secrets.insert(path);
+    }
+
+    /// With the files of another set that secrets and the like are taken from.
+    pub(super) fn with_secrets_of(mut self, other: &FileSet) -> Self {
+        self.secrets.extend(other.secrets.iter().cloned());
+        self
     }
 
     /// The main file.
@@ -163,31 +170,58 @@ pub(super) fn resolve(folder: &Path, path: &str) -> PathBuf {
         .collect()
 }
 
+/// How a pattern matches.
+const MATCHING: glob::MatchOptions = glob::MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
+
+/// Those of the paths that a pattern matches.
+pub(super) fn matching(
+    pattern: &str,
+    paths: impl Iterator<Item = PathBuf>,
+) -> Result<Vec<PathBuf>, glob::PatternError> {
+    let pattern = glob::Pattern::new(pattern)?;
+    Ok(paths
+        .filter(|path| pattern.matches_path_with(path, MATCHING))
+        .collect())
+}
+
 /// What a pattern matches now, sorted; what could not be listed as an error in its place.
 ///
 /// Hidden files are not matched, so that neither an editor's lock file nor the folder behind a swapped link is read.
 pub(super) fn expand(
     pattern: &str,
 ) -> Result<Vec<Result<PathBuf, std::io::Error>>, glob::PatternError> {
-    let options = glob::MatchOptions {
-        case_sensitive: true,
-        require_literal_separator: true,
-        require_literal_leading_dot: true,
-    };
-    let found = glob::glob_with(pattern, options)?;
+    let found = glob::glob_with(pattern, MATCHING)?;
     Ok(found
         .map(|path| path.map_err(std::io::Error::from))
         .collect())
 }
 
-/// Where files are read from: the disk, or texts in memory for tests and fuzzing.
+/// Where files are read from: the disk, or texts in memory for tests and fuzzing, or those of a generation that was in
+/// force, with all else from the disk.
 pub(super) enum Disk {
     Real,
+    Kept(Placed),
     Memory(BTreeMap<PathBuf, Vec<u8>>),
 }
 
 impl Disk {
+    /// A file of the configuration.
     pub(super) fn read(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
+        match self {
+            Disk::Kept(texts) => match texts.get(path) {
+                Some(text) => Ok(text.as_bytes().to_vec()),
+                None => Err(ReadError::Missing),
+            },
+            Disk::Real | Disk::Memory(_) => self.read_at_most(path, source::MOST_BYTES),
+        }
+    }
+
+    /// The file of hosts.
+    pub(super) fn read_hosts(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
         self.read_at_most(path, source::MOST_BYTES)
     }
 
@@ -199,7 +233,7 @@ impl Disk {
     pub(super) fn mode(&self, path: &Path) -> Option<u32> {
         use std::os::unix::fs::MetadataExt;
         match self {
-            Disk::Real => std::fs::metadata(path)
+            Disk::Real | Disk::Kept(_) => std::fs::metadata(path)
                 .ok()
                 .map(|meta| meta.mode() & 0o7777),
             Disk::Memory(_) => None,
@@ -212,7 +246,7 @@ impl Disk {
 
     fn read_at_most(&self, path: &Path, most: u64) -> Result<Vec<u8>, ReadError> {
         match self {
-            Disk::Real => source::read_bytes(path, most),
+            Disk::Real | Disk::Kept(_) => source::read_bytes(path, most),
             Disk::Memory(files) => match files.get(path) {
                 Some(bytes) if bytes.len() as u64 > most => Err(ReadError::Huge),
                 Some(bytes) => Ok(bytes.clone()),
@@ -227,13 +261,10 @@ impl Disk {
     ) -> Result<Vec<Result<PathBuf, std::io::Error>>, glob::PatternError> {
         match self {
             Disk::Real => expand(pattern),
+            Disk::Kept(texts) => Ok(texts.expand(pattern)?.into_iter().map(Ok).collect()),
             Disk::Memory(files) => {
-                let pattern = glob::Pattern::new(pattern)?;
-                Ok(files
-                    .keys()
-                    .filter(|path| pattern.matches_path(path))
-                    .map(|path| Ok(path.clone()))
-                    .collect())
+                let found = matching(pattern, files.keys().cloned())?;
+                Ok(found.into_iter().map(Ok).collect())
             }
         }
     }
@@ -242,6 +273,7 @@ impl Disk {
     pub(super) fn identity(&self, path: &Path) -> PathBuf {
         match self {
             Disk::Real => std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
+            Disk::Kept(texts) => texts.identity(path),
             Disk::Memory(_) => path.to_owned(),
         }
     }

@@ -2,18 +2,19 @@
 //!
 //! An edit that opens `/reports` to authOnly is the second generation: trigger `files`, access `widened`, one region.
 
-use super::settings::Hot;
+use super::settings::{Hot, Widening};
 use crate::clock::Timestamp;
 use crate::policy::diff::{Change, Difference, Side, Verdict, compare};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// How many generations are remembered.
-const MOST: usize = 20;
+pub(super) const MOST: usize = 20;
 
 /// One generation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Past {
-    /// Counted from 1 by each process.
+    /// Counted from 1 in each folder of kept generations.
     pub generation: u64,
     /// Of its files, in hexadecimal.
     pub hash: String,
@@ -21,19 +22,28 @@ pub struct Past {
     pub trigger: Trigger,
     /// Routes of upstreams and of the management API, one for each path.
     pub routes: usize,
+    /// What it says of changes to it.
+    pub widening: Widening,
     /// What it changed; `None` for the first, and while that is not known yet.
     pub access: Option<AccessChange>,
 }
 
 /// Why a generation was loaded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Trigger {
     /// The process began with it.
     Start,
     /// Its files changed.
     Files,
-    /// Someone asked (SIGHUP).
+    /// Someone asked by SIGHUP.
     Asked,
+    /// An operator asked for the files (`keygate reload`).
+    Reload,
+    /// An operator confirmed that they let someone do more (`keygate reload --confirm`).
+    Confirmed,
+    /// An operator went back to one that was in force (`keygate rollback`).
+    Rollback,
 }
 
 impl Trigger {
@@ -43,6 +53,9 @@ impl Trigger {
             Trigger::Start => "start",
             Trigger::Files => "files",
             Trigger::Asked => "asked",
+            Trigger::Reload => "reload",
+            Trigger::Confirmed => "confirmed",
+            Trigger::Rollback => "rollback",
         }
     }
 }
@@ -101,6 +114,14 @@ impl AccessChange {
         }
     }
 
+    /// Whether someone may do more; where that is not known, yes.
+    pub fn may_widen(&self) -> bool {
+        match self.verdict {
+            Some(Verdict::Widened) | None => true,
+            Some(Verdict::Unchanged | Verdict::Narrowed) => false,
+        }
+    }
+
     /// In a word.
     pub fn as_str(&self) -> &'static str {
         match self.verdict {
@@ -117,6 +138,16 @@ impl AccessChange {
 pub struct History(VecDeque<Past>);
 
 impl History {
+    /// Those that were kept.
+    pub(super) fn of(accepted: Vec<Past>) -> Self {
+        History(accepted.into())
+    }
+
+    /// The one in force; none before the first.
+    pub(super) fn last(&self) -> Option<&Past> {
+        self.0.back()
+    }
+
     pub(super) fn push(&mut self, past: Past) {
         if self.0.len() == MOST {
             self.0.pop_front();

@@ -2,7 +2,7 @@
 
 use super::fields::{Desk, Item, Table};
 use super::problem::Problem;
-use super::process::{absolute, table};
+use super::process::{absolute, secret_path, table};
 use super::secret::SecretReader;
 use super::settings::*;
 use super::value::{self, Written};
@@ -26,6 +26,11 @@ pub(super) struct Listeners<'a> {
     pub(super) admin: AdminSettings,
     /// Where the file of hosts is named. It is hot, and so is its name.
     pub(super) hosts: Option<Item<'a>>,
+}
+
+/// `[admin]` for commands that need nothing else.
+pub(super) fn admin(root: &mut Table<'_>, folder: &Path, desk: &mut Desk) -> AdminSettings {
+    admin_table(root, folder, &mut Taken::default(), desk)
 }
 
 /// Who may connect to a Unix socket where no `mode` is written: whoever runs keygate.
@@ -124,26 +129,7 @@ pub(super) fn listeners<'a>(
             proxy_protocol: None,
         });
     }
-    let mut admin = Some(local(9901));
-    if let Some(mut table) = table(root, "admin", desk) {
-        if let Some(field) = table.field("listen") {
-            if field.as_text() == Some("") {
-                admin = None;
-            } else if let Some(written) = entry(&field, folder, desk) {
-                taken.claim(&written.address, field.place(), desk);
-                for (item, name) in [
-                    (&written.tls, "tls"),
-                    (&written.proxy_protocol, "proxy_protocol"),
-                ] {
-                    if let Some(item) = item {
-                        item.wrong(desk, format!("the admin listener has no `{name}`"));
-                    }
-                }
-                admin = Some(written.address);
-            }
-        }
-        table.finish(desk);
-    }
+    let admin = admin_table(root, folder, &mut taken, desk);
     Listeners {
         listen,
         tls,
@@ -153,9 +139,45 @@ pub(super) fn listeners<'a>(
         forwarded: forwarded.unwrap_or_default(),
         underscores: underscores.unwrap_or_default(),
         handover,
-        admin: AdminSettings { listen: admin },
+        admin,
         hosts,
     }
+}
+
+fn admin_table(
+    root: &mut Table<'_>,
+    folder: &Path,
+    taken: &mut Taken,
+    desk: &mut Desk,
+) -> AdminSettings {
+    let mut admin = AdminSettings {
+        listen: Some(local(9901)),
+        token: None,
+    };
+    let Some(mut table) = table(root, "admin", desk) else {
+        return admin;
+    };
+    if let Some(field) = table.field("listen") {
+        if field.as_text() == Some("") {
+            admin.listen = None;
+        } else if let Some(written) = entry(&field, folder, desk) {
+            taken.claim(&written.address, field.place(), desk);
+            for (item, name) in [
+                (&written.tls, "tls"),
+                (&written.proxy_protocol, "proxy_protocol"),
+            ] {
+                if let Some(item) = item {
+                    item.wrong(desk, format!("the admin listener has no `{name}`"));
+                }
+            }
+            admin.listen = Some(written.address);
+        }
+    }
+    admin.token = table
+        .field("token")
+        .and_then(|field| secret_path(&field, folder, desk));
+    table.finish(desk);
+    admin
 }
 
 /// The path of the socket that a successor asks at; empty for none.

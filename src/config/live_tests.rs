@@ -42,7 +42,7 @@ impl Set {
         let loaded = load(&main, Secrets::Required)
             .map_err(|p| p.to_string())
             .unwrap();
-        let live = Live::start(&main, loaded, &Handle::current());
+        let live = Live::start(&main, Start::of(loaded), &Handle::current());
         Set { folder, live }
     }
 
@@ -313,7 +313,7 @@ async fn what_was_written_between_load_and_start_is_not_missed() {
         .map_err(|p| p.to_string())
         .unwrap();
     fs::write(&main, format!("{}{}", main_text("[]"), routes_text("/b"))).unwrap();
-    let live = Live::start(&main, loaded, &Handle::current());
+    let live = Live::start(&main, Start::of(loaded), &Handle::current());
     let set = Set { folder, live };
     set.until_route("/b").await;
 }

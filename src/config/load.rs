@@ -12,23 +12,26 @@ use super::hosts::Hosts;
 use super::problem::{Problem, Problems, Severity};
 use super::routes::{self, Context, Rules, Shared};
 use super::secret::{SecretReader, Secrets};
-use super::settings::{Cold, Hot, KeySettings};
+use super::settings::{Cold, Hot};
 use super::source::{self, Excerpt, ReadError, Source};
 use super::syntax::{self, Parsed};
+use super::texts::{Placed, Texts};
 use super::{lints, listeners, process, upstreams};
-use crate::key::{Authority, Reveal, ScopeName};
+use crate::key::{Authority, ScopeName};
 use crate::policy::lint::Levels;
 use crate::policy::{Expectation, Place};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// Tables that stand in the main file only.
-const PROCESS_TABLES: [&str; 11] = [
+const PROCESS_TABLES: [&str; 12] = [
     "include",
     "server",
     "admin",
+    "reload",
     "log",
     "keys",
     "management",
@@ -50,6 +53,8 @@ pub struct Loaded {
     pub hash: String,
     /// What it was read from.
     pub files: FileSet,
+    /// What that held.
+    pub texts: Texts,
     /// What looks wrong but can be used.
     pub warnings: Vec<Problem>,
     /// Tables `[[routes]]`.
@@ -121,19 +126,31 @@ pub fn load_for(purpose: Purpose, main_file: &Path, secrets: Secrets) -> Result<
     read_from(&Disk::Real, main_file, secrets, purpose).outcome
 }
 
-/// Reads `[keys]` alone, for commands that need the key store and nothing else: faults of other tables, and of what is
-/// included, do not stand in their way.
+/// Reads some tables of the main file alone: faults of other tables, and of what is included, do not stand in the way.
+/// What reads is given the folder that the file is in.
 ///
 /// # Errors
 /// When the main file cannot be read, is not TOML from its start to its end (a table that is cut off may be the one that
-/// is wanted), or its `[keys]` is faulty.
-pub fn load_keys(main_file: &Path) -> Result<(KeySettings, Reveal), Problems> {
+/// is wanted), or what was read is faulty.
+pub(super) fn read_alone<T>(
+    main_file: &Path,
+    read: impl FnOnce(&mut Table<'_>, &Path, &mut Desk) -> T,
+) -> Result<T, Problems> {
     let mut reader = Reader::new(&Disk::Real, main_file, Secrets::Skipped);
-    let keys = reader.keys_alone(main_file);
-    match keys {
-        Some(keys) if !reader.desk.has_errors() => Ok(keys),
+    let read = reader.alone(main_file, read);
+    match read {
+        Some(read) if !reader.desk.has_errors() => Ok(read),
         _ => Err(Problems(reader.desk.into_problems())),
     }
+}
+
+/// Reads a generation that was in force again, secrets and hosts as they are now.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn load_kept(main_file: &Path, texts: Texts) -> Result<Loaded, Problems> {
+    let disk = Disk::Kept(Placed::at(main_file, texts));
+    read_from(&disk, main_file, Secrets::Required, Purpose::Use).outcome
 }
 
 /// Reads a configuration from texts: the main file's and those of files that it may include, by name.
@@ -165,6 +182,7 @@ fn read_from(disk: &Disk, main_file: &Path, secrets: Secrets, purpose: Purpose) 
         desk,
         mark,
         hash,
+        texts,
         ..
     } = reader;
     let mark = Mark(mark.finalize());
@@ -181,6 +199,7 @@ fn read_from(disk: &Disk, main_file: &Path, secrets: Secrets, purpose: Purpose) 
             hot: parts.hot,
             hash: hash.finalize().to_hex().to_string(),
             files: files.clone(),
+            texts,
             warnings: problems,
             routes: parts.routes,
             expectations: parts.expectations,
@@ -215,6 +234,7 @@ struct Reader<'d> {
     purpose: Purpose,
     files: FileSet,
     desk: Desk,
+    texts: Texts,
     mark: blake3::Hasher,
     hash: blake3::Hasher,
     /// Whether every file that was named gave its text.
@@ -234,6 +254,7 @@ impl<'d> Reader<'d> {
             purpose: Purpose::Use,
             files: FileSet::new(main_file),
             desk: Desk::default(),
+            texts: Texts::of(main_file),
             mark: blake3::Hasher::new(),
             hash: blake3::Hasher::new(),
             all_read: true,
@@ -260,14 +281,16 @@ impl Reader<'_> {
         }
     }
 
-    /// What `[keys]` of the main file means.
-    fn keys_alone(&mut self, path: &Path) -> Option<(KeySettings, Reveal)> {
+    fn alone<T>(
+        &mut self,
+        path: &Path,
+        read: impl FnOnce(&mut Table<'_>, &Path, &mut Desk) -> T,
+    ) -> Option<T> {
         let source = self.main_text(path)?;
         let parsed = syntax::parse(&source, &mut self.desk.problems);
         let tree = parsed.tree();
         let mut root = Table::root(file(&source, &parsed), tree.get_ref());
-        let keys = process::keys(&mut root, &self.folder, &mut self.desk);
-        Some((keys.settings, keys.reveal))
+        Some(read(&mut root, &self.folder, &mut self.desk))
     }
 
     fn main(&mut self, path: &Path) -> Option<Parts> {
@@ -314,6 +337,8 @@ impl Reader<'_> {
         let listeners = listeners::listeners(&mut root, &self.folder, &mut secrets, &mut self.desk);
         let log = process::log(&mut root, &mut self.desk);
         let keys = process::keys(&mut root, &self.folder, &mut self.desk);
+        let store = &keys.settings.store;
+        let (widening, kept) = process::reload(&mut root, store, &self.folder, &mut self.desk);
         let management = process::management(&mut root, &mut self.desk);
         let timeouts = process::timeouts(&mut root, &mut self.desk);
         let limits = process::limits(&mut root, &mut self.desk);
@@ -408,10 +433,12 @@ impl Reader<'_> {
                 handover: listeners.handover,
                 admin: listeners.admin,
                 keys: keys.settings,
+                kept,
             },
             hot: Hot {
                 log,
                 reveal: keys.reveal,
+                widening,
                 timeouts,
                 limits,
                 tls: listeners.tls,
@@ -440,7 +467,7 @@ impl Reader<'_> {
             return Hosts::default();
         };
         self.files.add_name(path.clone());
-        let bytes = self.disk.read(&path);
+        let bytes = self.disk.read_hosts(&path);
         note(&mut self.mark, &path, bytes.as_deref().ok());
         let name = &field.name;
         let hosts = match bytes.and_then(source::decode) {
@@ -492,12 +519,17 @@ impl Reader<'_> {
                 named.insert(path, item.place());
             }
         }
-        let mut seen = BTreeSet::new();
+        let mut seen = BTreeMap::new();
         let mut sources = Vec::new();
         for (path, place) in named {
-            if !seen.insert(self.disk.identity(&path)) {
-                continue;
-            }
+            let name = self.relative(&path);
+            match seen.entry(self.disk.identity(&path)) {
+                Entry::Occupied(read) => {
+                    self.texts.aliases.insert(name, PathBuf::clone(read.get()));
+                    continue;
+                }
+                Entry::Vacant(new) => new.insert(name),
+            };
             match self.text(&path) {
                 Ok(source) => sources.push(source),
                 Err(error) => {
@@ -508,6 +540,11 @@ impl Reader<'_> {
             }
         }
         sources
+    }
+
+    /// The name of a file against the main file's folder.
+    fn relative(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.folder).unwrap_or(path).to_owned()
     }
 
     fn matches(&mut self, text: &str, item: &Item<'_>) -> Vec<PathBuf> {
@@ -550,12 +587,10 @@ impl Reader<'_> {
         let bytes = self.disk.read(path);
         note(&mut self.mark, path, bytes.as_deref().ok());
         let bytes = bytes?;
-        note(
-            &mut self.hash,
-            path.strip_prefix(&self.folder).unwrap_or(path),
-            Some(&bytes),
-        );
+        let name = self.relative(path);
+        note(&mut self.hash, &name, Some(&bytes));
         let text = source::decode(bytes)?;
+        self.texts.files.insert(name, text.clone());
         let source = Rc::new(Source::new(Arc::new(path.to_owned()), text));
         self.desk.sources.push(Rc::clone(&source));
         Ok(source)

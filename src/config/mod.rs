@@ -14,14 +14,17 @@
 //! an included file holds only those of the policy, and includes nothing itself.
 
 mod allowance;
+mod alone;
 mod balancing;
 mod compile;
 mod fields;
 mod files;
+mod hash;
 mod headers;
 mod hints;
 mod history;
 mod hosts;
+mod kept;
 mod lints;
 mod listeners;
 mod live;
@@ -36,27 +39,32 @@ mod routes;
 mod secret;
 mod settings;
 mod source;
+mod start;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod tls;
 mod upstreams;
 mod value;
 
+pub use alone::{load_admin, load_keys};
 pub use files::{FileSet, Look};
+pub use hash::{HashPrefix, NoGeneration, NoHash, Wanted};
 pub use history::{AccessChange, History, Past, Trigger};
 pub use hosts::Hosts;
-pub use live::{Live, ReloadStatus};
-pub use load::{Loaded, Purpose, Spot, load, load_for, load_keys, load_texts};
+pub use live::{Answer, Ask, Live, ReloadStatus, Stopped, Waiting};
+pub use load::{Loaded, Purpose, Spot, load, load_for, load_texts};
 pub use problem::{Problem, Problems, Severity};
 pub use secret::Secrets;
 pub use settings::{
     AccessLog, AdminSettings, Balance, Balancing, Cold, Cors, CorsOrigins, Eject, HealthCheck,
     HostRule, Hot, Http2, KeySettings, Limits, ListenAddress, Listener, LogFormat, LogLevel,
     LogSettings, Network, ProxyProtocol, Queue, Scheme, Snapshot, StatusRange, Timeouts,
-    TrustedProxies, Underscores, UpstreamServer, UpstreamSettings,
+    TrustedProxies, Underscores, UpstreamServer, UpstreamSettings, Widening,
 };
 pub use source::Excerpt;
+pub use start::{Start, StartError, UnreadableError};
 
 /// Whether this is a server of an upstream, `http://host:port`; else a sentence that says what was expected.
 ///

@@ -4,7 +4,7 @@
 //! the fault is on the desk.
 
 use super::allowance::{self, Own};
-use super::fields::{Desk, Table};
+use super::fields::{Desk, Item, Table};
 use super::problem::Problem;
 use super::settings::*;
 use super::value::{self, Unreadable};
@@ -123,16 +123,8 @@ pub(super) fn keys(root: &mut Table<'_>, folder: &Path, desk: &mut Desk) -> Keys
         }
     }
     if let Some(field) = table.field("secret") {
-        // Someone will write the secret itself here.
-        field.hide();
         keys.secret_place = field.place();
-        if let Some(path) = field.parse(desk, "the path of a file", |t| {
-            if t.is_empty() {
-                Err(Unreadable("expected the path of a file".to_owned()))
-            } else {
-                Ok(absolute(folder, t))
-            }
-        }) {
+        if let Some(path) = secret_path(&field, folder, desk) {
             keys.settings.secret = path;
         }
     }
@@ -150,6 +142,48 @@ pub(super) fn keys(root: &mut Table<'_>, folder: &Path, desk: &mut Desk) -> Keys
     }
     table.finish(desk);
     keys
+}
+
+/// A field that names a file of a secret.
+pub(super) fn secret_path(field: &Item<'_>, folder: &Path, desk: &mut Desk) -> Option<PathBuf> {
+    // Someone will write the secret itself here.
+    field.hide();
+    field.parse(desk, "the path of a file", |text| path(text, folder))
+}
+
+fn path(text: &str, folder: &Path) -> Result<PathBuf, Unreadable> {
+    if text.is_empty() || text.contains('\0') {
+        return Err(Unreadable("expected the path of a file".to_owned()));
+    }
+    Ok(absolute(folder, text))
+}
+
+/// `[reload]`; the store's file says where generations are kept by default, beside it.
+pub(super) fn reload(
+    root: &mut Table<'_>,
+    store: &Path,
+    folder: &Path,
+    desk: &mut Desk,
+) -> (Widening, PathBuf) {
+    let mut widening = Widening::Allow;
+    let mut kept = store.with_file_name("generations");
+    let Some(mut table) = table(root, "reload", desk) else {
+        return (widening, kept);
+    };
+    if let Some(word) = table.field("widening").and_then(|field| {
+        let words = [("allow", Widening::Allow), ("confirm", Widening::Confirm)];
+        field.word(desk, &words)
+    }) {
+        widening = word;
+    }
+    if let Some(path) = table
+        .field("folder")
+        .and_then(|field| field.parse(desk, "the path of a folder", |text| path(text, folder)))
+    {
+        kept = path;
+    }
+    table.finish(desk);
+    (widening, kept)
 }
 
 pub(super) fn absolute(folder: &Path, path: &str) -> PathBuf {

@@ -16,6 +16,7 @@ pub use crate::net::ProxyProtocol;
 use crate::policy::{Policy, Rate, Retries};
 use crate::tls::{Certificate, ClientTls, ServerTls};
 use http::{HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -44,6 +45,8 @@ pub struct Cold {
     pub admin: AdminSettings,
     /// `[keys]`, but `reveal`.
     pub keys: KeySettings,
+    /// `reload.folder`: where accepted generations are kept; absolute.
+    pub kept: PathBuf,
 }
 
 /// One entry of `server.listen`.
@@ -120,6 +123,8 @@ impl TrustedProxies {
 pub struct AdminSettings {
     /// `None` (`listen = ""`): no admin listener.
     pub listen: Option<ListenAddress>,
+    /// The file of the token that what changes something asks for, made absolute. `None`: nothing can be changed there.
+    pub token: Option<PathBuf>,
 }
 
 /// `[keys]`, but `reveal`.
@@ -172,6 +177,8 @@ pub struct Hot {
     pub log: LogSettings,
     /// Whether keys are shown after they were made.
     pub reveal: Reveal,
+    /// What happens to a change that lets someone do more.
+    pub widening: Widening,
     pub timeouts: Timeouts,
     /// `[limits]`.
     pub limits: Limits,
@@ -245,6 +252,27 @@ pub struct Snapshot {
     pub loaded_at: Timestamp,
     /// What it says.
     pub hot: Hot,
+}
+
+/// `reload.widening`: what happens to a change that lets someone do more. The setting in force decides about a change of
+/// itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Widening {
+    /// It is in force like any other.
+    Allow,
+    /// It waits until an operator confirms it by its hash.
+    Confirm,
+}
+
+impl Widening {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Widening::Allow => "allow",
+            Widening::Confirm => "confirm",
+        }
+    }
 }
 
 /// `[log]`.

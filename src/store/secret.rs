@@ -5,12 +5,11 @@
 //! name, which fails if that exists. So there is never half a secret, and never a second one over the first.
 
 use super::StoreError;
+use crate::private::{self, ReadError};
 use aws_lc_rs::rand::SecureRandom;
 use std::fs;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// The master secret. Wiped when dropped; neither `Debug` nor `Display` nor `Clone`.
 ///
@@ -78,7 +77,7 @@ impl SecretSource {
         };
         match fs::symlink_metadata(&file) {
             Ok(_) => Err(StoreError::SecretDoubled { file }),
-            Err(e) if absent(&e) => Ok(SecretSource::Env(text)),
+            Err(e) if private::is_absent(&e) => Ok(SecretSource::Env(text)),
             Err(source) => Err(StoreError::SecretFile {
                 file,
                 action: "looked for",
@@ -131,7 +130,7 @@ impl SecretSource {
             (Some(secret), _) => Ok(secret),
             (None, SecretSource::File(file)) => {
                 let secret = MasterSecret::generate(random);
-                write_private(file, &secret.text()).map_err(|source| StoreError::SecretFile {
+                private::create(file, &secret.text()).map_err(|source| StoreError::SecretFile {
                     file: file.clone(),
                     action: "made",
                     source,
@@ -145,103 +144,28 @@ impl SecretSource {
     }
 }
 
-/// Whether the error says that there is nothing at the path.
-fn absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
-}
-
-/// Reads a short file that only its owner may read.
+/// Reads a secret's file, as an error of the store.
 fn read_private(path: &Path) -> Result<Option<Zeroizing<String>>, StoreError> {
-    let failed = |source| StoreError::SecretFile {
-        file: path.to_owned(),
-        action: "read",
-        source,
-    };
-    let mut file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(e) if absent(&e) => return Ok(None),
-        Err(e) => return Err(failed(e)),
-    };
-    let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(StoreError::SecretOpen {
+    private::read(path).map_err(|error| match error {
+        ReadError::Io(source) => StoreError::SecretFile {
+            file: path.to_owned(),
+            action: "read",
+            source,
+        },
+        ReadError::Open(mode) => StoreError::SecretOpen {
             file: path.to_owned(),
             mode,
-        });
-    }
-    // Longer than any secret, so that a longer file is seen to be none.
-    let mut buffer = Zeroizing::new([0u8; 256]);
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(failed(e)),
-        }
-    }
-    match String::from_utf8(buffer[..filled].to_vec()) {
-        Ok(text) => Ok(Some(Zeroizing::new(text))),
-        Err(e) => {
-            e.into_bytes().zeroize();
-            Err(StoreError::SecretMalformed {
-                place: format!("the file {path:?}"),
-            })
-        }
-    }
-}
-
-/// Makes a file of mode 0600 that did not exist, whole or not at all, and on the disk when this returns.
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let folder = make_parent(path)?;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".new-{}", std::process::id()));
-    let beside = PathBuf::from(beside);
-    let _ = fs::remove_file(&beside); // what a killed process of the same number may have left
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&beside)?;
-    let linked = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::hard_link(&beside, path));
-    fs::remove_file(&beside)?;
-    linked?;
-    sync_folder(&folder)
-}
-
-/// Makes the folders above a file, private ones, and returns the nearest.
-pub(super) fn make_parent(path: &Path) -> io::Result<PathBuf> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    if !folder.is_dir() {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)?;
-        if let Some(above) = folder.parent().filter(|p| !p.as_os_str().is_empty()) {
-            sync_folder(above)?;
-        }
-    }
-    Ok(folder)
-}
-
-/// Brings a folder's entries to the disk.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    fs::File::open(folder)?.sync_all()
+        },
+        ReadError::NotText => StoreError::SecretMalformed {
+            place: format!("the file {path:?}"),
+        },
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     fn random() -> aws_lc_rs::rand::SystemRandom {
         aws_lc_rs::rand::SystemRandom::new()
@@ -260,16 +184,6 @@ mod tests {
         assert_eq!(fs::read(&file).unwrap().len(), 65);
         let left: Vec<_> = fs::read_dir(file.parent().unwrap()).unwrap().collect();
         assert_eq!(left.len(), 1, "nothing is left beside it");
-    }
-
-    #[test]
-    fn an_existing_secret_is_never_written_over() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("master");
-        fs::write(&file, "precious").unwrap();
-        let refused = write_private(&file, "new").unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read(&file).unwrap(), b"precious");
     }
 
     #[test]

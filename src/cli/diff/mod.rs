@@ -10,16 +10,20 @@ mod subject;
 mod text;
 mod words;
 
-use crate::policy::diff::{Side, Verdict, compare};
+use super::operator::AdminAddress;
+use crate::config::{self, Secrets};
+use crate::policy::diff::{Difference, Entangled, Side, Verdict, compare};
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
+use subject::Subject;
 use words::Words;
 
 /// Say who gains and who loses access, to which methods on which paths, between two configurations
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 A configuration is its main file, or a folder that holds a keygate.toml; secrets are not read. The policy that a running
-gateway has in force is asked of its admin listener: http://HOST:PORT.
+gateway has in force is asked of its admin listener: http://HOST:PORT, or unix:PATH.
 
 The comparison is exact, over all requests there can be: each region is disjoint from all others, and together they are
 every difference. A region names hosts, methods and paths, who gains or loses access, the routes that decide, and one
@@ -42,7 +46,7 @@ Examples:
   keygate diff old/keygate.toml new/keygate.toml --json
   git worktree add ../before main && keygate diff ../before/config config --markdown")]
 pub struct DiffArgs {
-    /// What is in force: a main file, a folder that holds keygate.toml, or a gateway's http://HOST:PORT
+    /// What is in force: a main file, a folder that holds keygate.toml, or a gateway's http://HOST:PORT or unix:PATH
     #[arg(value_name = "OLD")]
     old: String,
     /// What is to take its place, likewise
@@ -65,19 +69,8 @@ pub fn run(args: DiffArgs) -> ExitCode {
         (Ok(old), Ok(new)) => (old, new),
         (Err(code), _) | (_, Err(code)) => return code,
     };
-    let old_names: Vec<&str> = old.upstreams.iter().map(String::as_str).collect();
-    let new_names: Vec<&str> = new.upstreams.iter().map(String::as_str).collect();
-    let difference = compare(
-        Side {
-            policy: &old.policy,
-            upstreams: &old_names,
-        },
-        Side {
-            policy: &new.policy,
-            upstreams: &new_names,
-        },
-    );
-    let difference = match difference {
+    let (old_names, new_names) = (names(&old), names(&new));
+    let difference = match difference(&old, &new, (&old_names, &new_names)) {
         Ok(difference) => difference,
         Err(error) => {
             eprintln!("keygate: {error}");
@@ -105,4 +98,42 @@ pub fn run(args: DiffArgs) -> ExitCode {
         Verdict::Narrowed => ExitCode::from(10),
         Verdict::Widened => ExitCode::from(11),
     }
+}
+
+/// What would change for a running gateway if these files were in force, as text; `None` where they do not have this
+/// hash, or it cannot be told.
+pub(super) fn between(gateway: &AdminAddress, main: &Path, hash: &str) -> Option<String> {
+    let loaded = config::load(main, Secrets::Skipped).ok()?;
+    if loaded.hash != hash {
+        return None;
+    }
+    let (old, new) = (subject::ask(gateway).ok()?, Subject::from(loaded));
+    let (old_names, new_names) = (names(&old), names(&new));
+    let difference = difference(&old, &new, (&old_names, &new_names)).ok()?;
+    let words = Words {
+        upstreams: (&old_names, &new_names),
+        most: 4,
+    };
+    Some(text::render(&difference, &words))
+}
+
+fn names(subject: &Subject) -> Vec<&str> {
+    subject.upstreams.iter().map(String::as_str).collect()
+}
+
+fn difference(
+    old: &Subject,
+    new: &Subject,
+    (old_names, new_names): (&[&str], &[&str]),
+) -> Result<Difference, Entangled> {
+    compare(
+        Side {
+            policy: &old.policy,
+            upstreams: old_names,
+        },
+        Side {
+            policy: &new.policy,
+            upstreams: new_names,
+        },
+    )
 }

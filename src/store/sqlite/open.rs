@@ -6,8 +6,9 @@
 //! then a store was lost, and making a new one would hide it.
 
 use super::{Tuning, schema};
+use crate::private::{make_parent, sync_folder};
 use crate::store::cipher::{Cipher, SECRET_NUMBER};
-use crate::store::secret::{SecretSource, make_parent, sync_folder};
+use crate::store::secret::SecretSource;
 use crate::store::{OpenMode, StoreError};
 use aws_lc_rs::rand::SystemRandom;
 use sqlx::sqlite::{

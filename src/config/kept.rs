@@ -1,0 +1,314 @@
+//! Accepted generations on disk: what a start compares its files with, and what a rollback goes back to.
+//!
+//! One folder, of mode 0700 when it is made: `index.json` has the last twenty, the one in force at the end, and whether
+//! that is pinned; `HASH.json` has the texts of one. Each is written whole, beside its name, synced, and renamed; a
+//! generation's texts come before the index that names them, so an index never names what is not there. Other files of the
+//! folder are left alone.
+//!
+//! Two processes may have the folder at one time, while one takes over from the other: each reads the index again before
+//! it writes, and adds to what it finds.
+
+use super::history::{AccessChange, MOST, Past, Trigger};
+use super::settings::Widening;
+use super::texts::Texts;
+use crate::clock::Timestamp;
+use crate::policy::diff::Verdict;
+use crate::private;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// The form that is written and read here; another one is refused.
+const VERSION: u32 = 1;
+
+/// Why what was kept cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum KeptError {
+    #[error("{0:?} cannot be read")]
+    Read(PathBuf, #[source] io::Error),
+    #[error("{0:?} cannot be written")]
+    Write(PathBuf, #[source] io::Error),
+    #[error("{0:?} is not what keygate writes there")]
+    Form(PathBuf, #[source] serde_json::Error),
+    #[error("{path:?} is of form {version}, this keygate reads form {VERSION}")]
+    Version { path: PathBuf, version: u32 },
+    #[error("the texts of generation {0} are not kept")]
+    NotKept(u64),
+}
+
+/// The folder.
+pub(super) struct Kept {
+    folder: PathBuf,
+    writing: Mutex<()>,
+}
+
+/// What is known of accepted generations.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Index {
+    /// The oldest first.
+    pub(super) accepted: Vec<Past>,
+    /// Whether the last one stays in force whatever the files hold.
+    pub(super) pinned: bool,
+}
+
+impl Kept {
+    pub(super) fn at(folder: PathBuf) -> Self {
+        Kept {
+            folder,
+            writing: Mutex::default(),
+        }
+    }
+
+    /// What was accepted until now; nothing where there is no folder.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub(super) fn index(&self) -> Result<Index, KeptError> {
+        let path = self.folder.join("index.json");
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                let form: IndexForm = read(&path, &bytes)?;
+                Ok(form.into())
+            }
+            Err(error) if private::is_absent(&error) => Ok(Index::default()),
+            Err(error) => Err(KeptError::Read(path, error)),
+        }
+    }
+
+    /// The texts of one generation.
+    ///
+    /// # Errors
+    /// When they are not there, or cannot be read.
+    pub(super) fn texts(&self, past: &Past) -> Result<Texts, KeptError> {
+        let path = self.path(&past.hash);
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                let form: TextsForm = read(&path, &bytes)?;
+                Ok(Texts {
+                    files: form.files,
+                    aliases: form.aliases,
+                    main: form.main,
+                })
+            }
+            Err(error) if private::is_absent(&error) => Err(KeptError::NotKept(past.generation)),
+            Err(error) => Err(KeptError::Read(path, error)),
+        }
+    }
+
+    /// Keeps a generation as the one in force, and lets go of those beyond the last twenty.
+    ///
+    /// # Errors
+    /// When it cannot be written; what was kept before still is.
+    pub(super) fn accept(&self, past: &Past, texts: &Texts, pinned: bool) -> Result<(), KeptError> {
+        let _writing = self.lock();
+        let path = self.path(&past.hash);
+        let form = TextsForm {
+            version: VERSION,
+            main: texts.main.clone(),
+            files: texts.files.clone(),
+            aliases: texts.aliases.clone(),
+        };
+        write(&path, &form)?;
+        let mut index = self.index()?;
+        // The same files again, with other secrets, or judged by a process that takes over.
+        index.accepted.pop_if(|last| last.hash == past.hash);
+        index.accepted.push(past.clone());
+        let beyond = index.accepted.len().saturating_sub(MOST);
+        let gone: Vec<Past> = index.accepted.drain(..beyond).collect();
+        index.pinned = pinned;
+        self.write_index(&index)?;
+        let still: BTreeSet<&str> = index.accepted.iter().map(|past| &*past.hash).collect();
+        for past in gone.iter().filter(|past| !still.contains(&*past.hash)) {
+            // What stays costs space and nothing else.
+            let _ = std::fs::remove_file(self.path(&past.hash));
+        }
+        Ok(())
+    }
+
+    /// Adds what a generation changed.
+    ///
+    /// # Errors
+    /// As [`Kept::accept`].
+    pub(super) fn learn(&self, generation: u64, access: AccessChange) -> Result<(), KeptError> {
+        let _writing = self.lock();
+        let mut index = self.index()?;
+        let mut accepted = index.accepted.iter_mut();
+        if let Some(past) = accepted.find(|past| past.generation == generation) {
+            past.access = Some(access);
+            self.write_index(&index)?;
+        }
+        Ok(())
+    }
+
+    /// Lifts the pin of the generation in force.
+    ///
+    /// # Errors
+    /// As [`Kept::accept`].
+    pub(super) fn unpin(&self) -> Result<(), KeptError> {
+        let _writing = self.lock();
+        let mut index = self.index()?;
+        if index.pinned {
+            index.pinned = false;
+            self.write_index(&index)?;
+        }
+        Ok(())
+    }
+
+    fn write_index(&self, index: &Index) -> Result<(), KeptError> {
+        write(&self.folder.join("index.json"), &IndexForm::from(index))
+    }
+
+    fn path(&self, hash: &str) -> PathBuf {
+        self.folder.join(format!("{hash}.json"))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct IndexForm {
+    version: u32,
+    pinned: bool,
+    accepted: Vec<PastForm>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PastForm {
+    generation: u64,
+    hash: String,
+    /// Seconds since the Unix epoch.
+    accepted_at: i64,
+    trigger: Trigger,
+    routes: usize,
+    widening: Widening,
+    access: Option<AccessForm>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AccessForm {
+    verdict: Option<VerdictForm>,
+    widened: usize,
+    narrowed: usize,
+    rerouted: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum VerdictForm {
+    Unchanged,
+    Narrowed,
+    Widened,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TextsForm {
+    version: u32,
+    main: PathBuf,
+    files: BTreeMap<PathBuf, String>,
+    aliases: BTreeMap<PathBuf, PathBuf>,
+}
+
+/// The version alone, which is read first.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+fn read<T: for<'de> Deserialize<'de>>(path: &Path, bytes: &[u8]) -> Result<T, KeptError> {
+    let form = |error| KeptError::Form(path.to_owned(), error);
+    let Versioned { version } = serde_json::from_slice(bytes).map_err(form)?;
+    if version != VERSION {
+        return Err(KeptError::Version {
+            path: path.to_owned(),
+            version,
+        });
+    }
+    serde_json::from_slice(bytes).map_err(form)
+}
+
+fn write(path: &Path, form: &impl Serialize) -> Result<(), KeptError> {
+    let bytes = serde_json::to_vec_pretty(form);
+    let bytes = bytes.map_err(|error| KeptError::Write(path.to_owned(), error.into()))?;
+    private::replace(path, &bytes).map_err(|error| KeptError::Write(path.to_owned(), error))
+}
+
+impl From<IndexForm> for Index {
+    fn from(form: IndexForm) -> Self {
+        Index {
+            accepted: form.accepted.into_iter().map(Past::from).collect(),
+            pinned: form.pinned,
+        }
+    }
+}
+
+impl From<&Index> for IndexForm {
+    fn from(index: &Index) -> Self {
+        IndexForm {
+            version: VERSION,
+            pinned: index.pinned,
+            accepted: index.accepted.iter().map(PastForm::from).collect(),
+        }
+    }
+}
+
+impl From<PastForm> for Past {
+    fn from(form: PastForm) -> Self {
+        Past {
+            generation: form.generation,
+            hash: form.hash,
+            loaded_at: Timestamp::from_unix_seconds(form.accepted_at),
+            trigger: form.trigger,
+            routes: form.routes,
+            widening: form.widening,
+            access: form.access.map(AccessChange::from),
+        }
+    }
+}
+
+impl From<&Past> for PastForm {
+    fn from(past: &Past) -> Self {
+        PastForm {
+            generation: past.generation,
+            hash: past.hash.clone(),
+            accepted_at: past.loaded_at.unix_seconds(),
+            trigger: past.trigger,
+            routes: past.routes,
+            widening: past.widening,
+            access: past.access.map(AccessForm::from),
+        }
+    }
+}
+
+impl From<AccessForm> for AccessChange {
+    fn from(form: AccessForm) -> Self {
+        AccessChange {
+            verdict: form.verdict.map(|verdict| match verdict {
+                VerdictForm::Unchanged => Verdict::Unchanged,
+                VerdictForm::Narrowed => Verdict::Narrowed,
+                VerdictForm::Widened => Verdict::Widened,
+            }),
+            widened: form.widened,
+            narrowed: form.narrowed,
+            rerouted: form.rerouted,
+        }
+    }
+}
+
+impl From<AccessChange> for AccessForm {
+    fn from(change: AccessChange) -> Self {
+        AccessForm {
+            verdict: change.verdict.map(|verdict| match verdict {
+                Verdict::Unchanged => VerdictForm::Unchanged,
+                Verdict::Narrowed => VerdictForm::Narrowed,
+                Verdict::Widened => VerdictForm::Widened,
+            }),
+            widened: change.widened,
+            narrowed: change.narrowed,
+            rerouted: change.rerouted,
+        }
+    }
+}

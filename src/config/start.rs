@@ -1,0 +1,228 @@
+//! Which generation a start puts in force: what the files hold, or what was accepted last.
+//!
+//! The files are in force where nothing speaks against it. Two things do. A generation that an operator went back to is
+//! pinned until `keygate reload`, over restarts too. And where what was accepted last has `reload.widening = "confirm"`,
+//! files that let someone do more than it does wait until they are confirmed: else a restart would be the way around.
+
+use super::alone::load_kept_folder;
+use super::hash::HashPrefix;
+use super::history::{AccessChange, History, Past, Trigger};
+use super::kept::{Index, Kept, KeptError};
+use super::live::Waiting;
+use super::load::{self, Loaded};
+use super::problem::Problems;
+use super::secret::Secrets;
+use super::settings::Widening;
+use crate::clock::Timestamp;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a start puts in force, and what is known besides.
+pub struct Start {
+    /// What is in force.
+    pub loaded: Loaded,
+    pub(super) history: History,
+    pub(super) pinned: bool,
+    /// What the files hold, where it waits.
+    pub(super) waiting: Option<Waiting>,
+    /// Why the files cannot be used, where a pinned generation is in force.
+    pub(super) files_error: Option<String>,
+    pub(super) kept: Option<Arc<Kept>>,
+    pub(super) kept_error: Option<String>,
+    /// What was in force before, where that was something else and it is not known yet what changed.
+    pub(super) before: Option<Past>,
+}
+
+/// Why there is nothing to put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the configuration is not valid")]
+    Config(Problems),
+    #[error("the files have the hash {0}, not the one that --confirm names")]
+    OtherHash(String),
+    #[error(
+        "what was accepted last cannot be found out; if the files shall be in force as they are, start with --confirm {hash}"
+    )]
+    Kept {
+        hash: String,
+        #[source]
+        source: KeptError,
+    },
+    #[error(
+        "generation {generation} is pinned, and cannot be read; `run --confirm HASH` runs the files"
+    )]
+    Pinned {
+        generation: u64,
+        #[source]
+        source: UnreadableError,
+    },
+    #[error(
+        "what was accepted last has `reload.widening = \"confirm\"` and cannot be read, so it is not known whether the files let someone do more; if they shall be in force as they are, start with --confirm {hash}"
+    )]
+    Last {
+        hash: String,
+        #[source]
+        source: UnreadableError,
+    },
+}
+
+/// Why a generation that was in force cannot be read again.
+#[derive(Debug, thiserror::Error)]
+pub enum UnreadableError {
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+    #[error("it is not valid any more\n{0}")]
+    Config(Problems),
+}
+
+impl Start {
+    /// Of a configuration that was read, with nothing known of earlier ones and nothing kept.
+    pub fn of(loaded: Loaded) -> Self {
+        let mut start = Start::plain(loaded);
+        start.begin(1, Trigger::Start);
+        start
+    }
+
+    /// Reads the files and what was kept, and decides. What is put in force for the first time is kept.
+    ///
+    /// # Errors
+    /// When nothing can be put in force.
+    pub fn decide(main_file: &Path, confirm: Option<&HashPrefix>) -> Result<Self, StartError> {
+        let files = load::load(main_file, Secrets::Required);
+        let folder = match &files {
+            Ok(loaded) => loaded.cold.kept.clone(),
+            Err(problems) => match load_kept_folder(main_file) {
+                Ok(folder) => folder,
+                Err(_) => return Err(StartError::Config(problems.clone())),
+            },
+        };
+        let kept = Arc::new(Kept::at(folder));
+        if let Some(confirm) = confirm {
+            let loaded = files.map_err(StartError::Config)?;
+            if !confirm.is_of(&loaded.hash) {
+                return Err(StartError::OtherHash(loaded.hash));
+            }
+            // What cannot be read is written anew.
+            let index = kept.index().unwrap_or_default();
+            return Ok(Start::files(loaded, kept, index, Trigger::Confirmed));
+        }
+        let index = match (kept.index(), &files) {
+            (Ok(index), _) => index,
+            (Err(_), Err(problems)) => return Err(StartError::Config(problems.clone())),
+            (Err(source), Ok(loaded)) => {
+                let hash = loaded.hash.clone();
+                return Err(StartError::Kept { hash, source });
+            }
+        };
+        let Some(last) = index.accepted.last().cloned() else {
+            let loaded = files.map_err(StartError::Config)?;
+            return Ok(Start::files(loaded, kept, index, Trigger::Start));
+        };
+        let again = |past: &Past| -> Result<Loaded, UnreadableError> {
+            load::load_kept(main_file, kept.texts(past)?).map_err(UnreadableError::Config)
+        };
+        if index.pinned {
+            let generation = last.generation;
+            let loaded =
+                again(&last).map_err(|source| StartError::Pinned { generation, source })?;
+            let files_error = files.err().map(|problems| problems.to_string());
+            return Ok(Start {
+                history: History::of(index.accepted),
+                pinned: true,
+                files_error,
+                kept: Some(kept),
+                ..Start::plain(loaded)
+            });
+        }
+        let loaded = files.map_err(StartError::Config)?;
+        if loaded.hash == last.hash {
+            return Ok(Start {
+                history: History::of(index.accepted),
+                kept: Some(kept),
+                ..Start::plain(loaded)
+            });
+        }
+        if last.widening == Widening::Allow {
+            return Ok(Start::files(loaded, kept, index, Trigger::Start));
+        }
+        let old = again(&last).map_err(|source| StartError::Last {
+            hash: loaded.hash.clone(),
+            source,
+        })?;
+        match Waiting::of(&old.hot, &loaded, Timestamp::now()) {
+            None => Ok(Start::files(loaded, kept, index, Trigger::Start)),
+            Some(waiting) => Ok(Start {
+                history: History::of(index.accepted),
+                waiting: Some(waiting),
+                kept: Some(kept),
+                ..Start::plain(old)
+            }),
+        }
+    }
+
+    fn plain(loaded: Loaded) -> Self {
+        Start {
+            loaded,
+            history: History::default(),
+            pinned: false,
+            waiting: None,
+            files_error: None,
+            kept: None,
+            kept_error: None,
+            before: None,
+        }
+    }
+
+    /// Puts the files in force, as a generation of its own.
+    fn files(loaded: Loaded, kept: Arc<Kept>, index: Index, trigger: Trigger) -> Self {
+        let before = index.accepted.last().cloned();
+        let number = before.as_ref().map_or(1, |past| past.generation + 1);
+        let mut start = Start::plain(loaded);
+        start.history = History::of(index.accepted);
+        let past = start.begin(number, trigger);
+        let written = kept.accept(&past, &start.loaded.texts, false);
+        start.kept_error = written.err().map(|error| crate::net::causes(&error));
+        start.kept = Some(kept);
+        start.before = before;
+        start
+    }
+
+    fn begin(&mut self, number: u64, trigger: Trigger) -> Past {
+        let past = Past::of(number, &self.loaded, trigger, Timestamp::now());
+        self.history.push(past.clone());
+        past
+    }
+}
+
+impl Past {
+    /// A generation that comes into force.
+    pub(super) fn of(number: u64, loaded: &Loaded, trigger: Trigger, now: Timestamp) -> Self {
+        Past {
+            generation: number,
+            hash: loaded.hash.clone(),
+            loaded_at: now,
+            trigger,
+            routes: loaded.hot.policy.routes().len(),
+            widening: loaded.hot.widening,
+            access: None,
+        }
+    }
+}
+
+impl Waiting {
+    /// What a configuration waits for, if it has to wait for one in force that wants widening confirmed.
+    pub(super) fn of(
+        in_force: &super::settings::Hot,
+        new: &Loaded,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let access = AccessChange::between(in_force, &new.hot);
+        let lifts_confirm = new.hot.widening == Widening::Allow;
+        (access.may_widen() || lifts_confirm).then(|| Waiting {
+            hash: new.hash.clone(),
+            since: now,
+            access,
+            lifts_confirm,
+        })
+    }
+}

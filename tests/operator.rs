@@ -1,0 +1,743 @@
+//! Reloads that an operator has a say in: widening that waits to be confirmed, generations that are gone back to and pinned,
+//! what a restart makes of both, and who may ask for any of it.
+
+mod support;
+
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use support::{Answer, Client, Folder, Gateway, KEYGATE, Output, ROUTES, Upstream};
+
+/// A route that lets authOnly keys do more.
+const WIDER: &str = "[[routes]]\npath = \"/reports\"\nscope = \"authOnly\"\n";
+
+fn main_text(upstream: std::net::SocketAddr, more: &str) -> String {
+    format!(
+        r#"
+include = ["routes.toml"]
+[server]
+listen = ["127.0.0.1:0"]
+workers = 1
+[admin]
+listen = "127.0.0.1:0"
+token = "secret/admin-token"
+[log]
+format = "json"
+[keys]
+store = "sqlite:data/keygate.db"
+secret = "secret/master"
+[upstreams.chat]
+servers = ["http://{upstream}"]
+{more}
+"#
+    )
+}
+
+const CONFIRM: &str = "[reload]\nwidening = \"confirm\"\n";
+
+/// A configuration whose operators have a token.
+fn folder(more: &str, routes: &str) -> Folder {
+    Folder::with_main(&main_text(([127, 0, 0, 1], 9).into(), more), routes)
+}
+
+fn token(folder: &Folder) -> String {
+    let text = fs::read_to_string(folder.path().join("secret/admin-token")).expect("a token");
+    text.trim().to_owned()
+}
+
+fn policy(gateway: &Gateway) -> Value {
+    gateway.admin("/status").json()["policy"].clone()
+}
+
+/// Waits until `/status` is as wanted.
+fn until(gateway: &Gateway, wanted: impl Fn(&Value) -> bool) -> Value {
+    gateway.eventually(|| policy(gateway), wanted)
+}
+
+/// A command that asks this gateway.
+fn ask(folder: &Folder, gateway: &Gateway, arguments: &[&str]) -> Output {
+    let admin = format!("http://{}", gateway.admin);
+    let mut all = arguments.to_vec();
+    all.extend(["--admin", &admin]);
+    folder.keygate(&all)
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("it ended by itself")
+}
+
+/// Whether the policy in force has a route of this path.
+fn knows(gateway: &Gateway, path: &str) -> bool {
+    let form = gateway.admin("/policy").json();
+    let routes = form["routes"].as_array().expect("a list").clone();
+    routes.iter().any(|route| route["path"] == path)
+}
+
+fn post(gateway: &Gateway, target: &str, headers: &[&str]) -> Answer {
+    let mut client = Client::connect(gateway.admin);
+    let headers = headers.iter().map(|line| format!("{line}\r\n"));
+    let head: String = headers.collect();
+    client.send(format!("POST {target} HTTP/1.1\r\n{head}\r\n"));
+    client.answer(false)
+}
+
+#[test]
+fn only_who_shows_the_token_and_is_no_web_page_changes_anything() {
+    let folder = folder("", ROUTES);
+    let gateway = folder.start();
+    let path = folder.path().join("secret/admin-token");
+    let mode = fs::metadata(&path).expect("a token").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o600);
+    let token = token(&folder);
+    assert_eq!(token.len(), 64);
+    let bearer = format!("Authorization: Bearer {token}");
+    let wrong = format!("Authorization: Bearer {}", "0".repeat(64));
+    let short = format!("Authorization: Bearer {}", &token[..63]);
+    let host = format!("Host: {}", gateway.admin);
+    let rows: [(&str, &str, &[&str], u16); 19] = [
+        ("all is right", "/reload", &[&host, &bearer], 200),
+        ("by name", "/reload", &["Host: localhost:1", &bearer], 200),
+        ("no token", "/reload", &[&host], 401),
+        ("another token", "/reload", &[&host, &wrong], 401),
+        ("a part of it", "/reload", &[&host, &short], 401),
+        ("twice", "/reload", &[&host, &bearer, &bearer], 401),
+        (
+            "as a password",
+            "/reload",
+            &[&host, "Authorization: Basic abc"],
+            401,
+        ),
+        (
+            "a web page",
+            "/reload",
+            &[&host, &bearer, "Origin: null"],
+            403,
+        ),
+        (
+            "its own page",
+            "/reload",
+            &[&host, &bearer, &format!("Origin: http://{}", gateway.admin)],
+            403,
+        ),
+        (
+            "a rebound name",
+            "/reload",
+            &["Host: evil.example", &bearer],
+            403,
+        ),
+        ("no host", "/reload", &[&bearer], 403),
+        ("two hosts", "/reload", &[&host, &host, &bearer], 403),
+        (
+            "in the query",
+            &format!("/reload?token={token}"),
+            &[&host],
+            401,
+        ),
+        (
+            "an unknown parameter",
+            "/reload?confrim=01234567",
+            &[&host, &bearer],
+            400,
+        ),
+        (
+            "a parameter twice",
+            "/reload?confirm=01234567&confirm=01234567",
+            &[&host, &bearer],
+            400,
+        ),
+        ("no hash", "/reload?confirm=0123", &[&host, &bearer], 400),
+        ("rollback too", "/rollback", &[&host], 401),
+        ("to nowhere", "/rollback?to=99", &[&host, &bearer], 404),
+        ("what only tells", "/status", &[&host, &bearer], 405),
+    ];
+    for (what, target, headers, status) in rows {
+        let answer = post(&gateway, target, headers);
+        assert_eq!(answer.status, status, "{what}: {}", answer.text());
+        assert!(!answer.text().contains(&token), "{what}");
+    }
+    assert_eq!(gateway.admin("/reload").status, 405);
+    assert_eq!(policy(&gateway)["generation"], 1);
+    assert!(!gateway.log().contains(&token));
+
+    // The file is the truth: another token is in force with it, and one that others can read is none.
+    let other = "another-token-of-thirty-two-characters";
+    fs::write(&path, other).expect("write");
+    let other = format!("Authorization: Bearer {other}");
+    assert_eq!(post(&gateway, "/reload", &[&host, &bearer]).status, 401);
+    assert_eq!(post(&gateway, "/reload", &[&host, &other]).status, 200);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("chmod");
+    assert_eq!(post(&gateway, "/reload", &[&host, &other]).status, 503);
+    let refused = gateway.wait_for_log(|line| line.contains("mode 0644"));
+    assert!(refused.contains("admin-token"), "{refused}");
+}
+
+#[test]
+fn without_a_token_nothing_can_be_changed_and_a_bad_one_ends_the_start() {
+    let without = Folder::new(([127, 0, 0, 1], 9).into(), "", ROUTES);
+    let gateway = without.start();
+    let host = format!("Host: {}", gateway.admin);
+    let bearer = format!("Authorization: Bearer {}", "0".repeat(64));
+    let answer = post(&gateway, "/reload", &[&host, &bearer]);
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    let asked = ask(&without, &gateway, &["reload"]);
+    assert_eq!(code(&asked), 2, "{}", asked.stderr);
+    assert!(asked.stderr.contains("token = "), "{}", asked.stderr);
+
+    for (what, text, mode, said) in [
+        ("short", "abc", 0o600, "at least 32 characters"),
+        ("open", &*"a".repeat(40), 0o640, "mode 0640"),
+    ] {
+        let bad = folder("", ROUTES);
+        let path = bad.path().join("secret/admin-token");
+        fs::create_dir(path.parent().expect("a folder")).expect("mkdir");
+        fs::write(&path, text).expect("write");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("chmod");
+        let run = bad.keygate(&["run"]);
+        assert_eq!(code(&run), 1, "{what}: {}", run.stderr);
+        assert!(run.stderr.contains(said), "{what}: {}", run.stderr);
+        assert!(!run.stderr.contains("aaaa"), "{what}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn reload_says_what_became_of_the_files() {
+    let folder = folder("", ROUTES);
+    let gateway = folder.start();
+    let unchanged = ask(&folder, &gateway, &["reload"]);
+    assert_eq!(code(&unchanged), 0, "{}", unchanged.stderr);
+    assert!(
+        unchanged.stdout.contains("generation 1"),
+        "{}",
+        unchanged.stdout
+    );
+
+    // The watcher may be as fast: then it is unchanged. Both say which generation is in force.
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}"));
+    let accepted = ask(&folder, &gateway, &["reload"]);
+    assert_eq!(code(&accepted), 0, "{}", accepted.stderr);
+    assert!(
+        accepted.stdout.contains("generation 2"),
+        "{}",
+        accepted.stdout
+    );
+    assert!(knows(&gateway, "/reports"));
+
+    folder.write("routes.toml", "no policy");
+    let refused = ask(&folder, &gateway, &["reload"]);
+    assert_eq!(code(&refused), 2);
+    assert!(
+        refused.stderr.contains("routes.toml:1:"),
+        "{}",
+        refused.stderr
+    );
+    let refused = ask(&folder, &gateway, &["reload", "--json"]);
+    assert_eq!(code(&refused), 2);
+    let json: Value = serde_json::from_str(&refused.stdout).expect("JSON");
+    assert_eq!(json["outcome"], "refused", "{json}");
+    assert_eq!(json["policy"]["generation"], 2, "{json}");
+    assert!(knows(&gateway, "/reports"));
+    drop(gateway);
+
+    let nobody = folder.keygate(&["reload", "--admin", "http://127.0.0.1:9"]);
+    assert_eq!(code(&nobody), 1);
+    assert!(
+        nobody.stderr.contains("cannot be asked"),
+        "{}",
+        nobody.stderr
+    );
+}
+
+#[test]
+fn what_widens_waits_until_it_is_confirmed_by_its_hash() {
+    let folder = folder(CONFIRM, ROUTES);
+    let gateway = folder.start();
+    assert_eq!(policy(&gateway)["widening"], "confirm");
+
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}"));
+    let waiting = until(&gateway, |policy| !policy["unconfirmed"].is_null());
+    let hash = waiting["unconfirmed"]["hash"]
+        .as_str()
+        .expect("a hash")
+        .to_owned();
+    assert_eq!(waiting["unconfirmed"]["widened"], 1, "{waiting}");
+    assert_eq!(
+        (
+            waiting["generation"].as_u64(),
+            waiting["reloads_refused"].as_u64()
+        ),
+        (Some(1), Some(0))
+    );
+    assert!(!knows(&gateway, "/reports"));
+    let ready = gateway.admin("/readyz");
+    assert_eq!(
+        (ready.status, &ready.json()["policy"]["ok"]),
+        (200, &Value::Bool(false))
+    );
+    gateway.wait_for_log(|line| line.contains("and waits") && line.contains(&hash));
+    assert!(
+        gateway
+            .admin("/metrics")
+            .text()
+            .contains("keygate_policy_unconfirmed 1")
+    );
+
+    // Asked without its hash, it tells what would change.
+    let asked = ask(&folder, &gateway, &["reload"]);
+    assert_eq!(code(&asked), 11, "{}", asked.stderr);
+    for said in [&*hash, "widened", "/reports", "authOnly", "--confirm"] {
+        assert!(asked.stderr.contains(said), "{said}: {}", asked.stderr);
+    }
+    let history = ask(&folder, &gateway, &["history"]);
+    assert!(
+        history
+            .stdout
+            .contains("wait to be confirmed: access 1 widened"),
+        "{}",
+        history.stdout
+    );
+
+    // What was reviewed is what is put in force: files that changed meanwhile have another hash.
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}# more\n"));
+    let other = ask(&folder, &gateway, &["reload", "--confirm", &hash]);
+    assert_eq!(code(&other), 11, "{}", other.stderr);
+    assert!(!knows(&gateway, "/reports"));
+    let waiting = until(&gateway, |policy| {
+        policy["unconfirmed"]["hash"] != hash.as_str() && !policy["unconfirmed"].is_null()
+    });
+    let hash = waiting["unconfirmed"]["hash"]
+        .as_str()
+        .expect("a hash")
+        .to_owned();
+    let confirmed = ask(&folder, &gateway, &["reload", "--confirm", &hash[..12]]);
+    assert_eq!(code(&confirmed), 0, "{}", confirmed.stderr);
+    assert!(knows(&gateway, "/reports"));
+    let now = until(&gateway, |policy| !policy["history"][1]["access"].is_null());
+    assert_eq!(now["unconfirmed"], Value::Null);
+    assert_eq!(now["history"][1]["trigger"], "confirmed", "{now}");
+    assert_eq!(now["history"][1]["access"], "widened", "{now}");
+    assert!(
+        gateway
+            .admin("/metrics")
+            .text()
+            .contains("keygate_policy_unconfirmed 0")
+    );
+
+    // What narrows does not wait, nor what changes no access.
+    folder.write("routes.toml", ROUTES);
+    until(&gateway, |policy| policy["generation"] == 3);
+    assert!(!knows(&gateway, "/reports"));
+    folder.write("routes.toml", &format!("{ROUTES}# nothing\n"));
+    until(&gateway, |policy| policy["generation"] == 4);
+
+    // What waits is forgotten with its files, and a bad file is refused as ever.
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}"));
+    until(&gateway, |policy| !policy["unconfirmed"].is_null());
+    folder.write("routes.toml", &format!("{ROUTES}# nothing\n"));
+    until(&gateway, |policy| policy["unconfirmed"].is_null());
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}"));
+    until(&gateway, |policy| !policy["unconfirmed"].is_null());
+    folder.write("routes.toml", "no policy");
+    let refused = until(&gateway, |policy| policy["reloads_refused"] == 1);
+    assert_eq!(refused["unconfirmed"], Value::Null, "{refused}");
+    assert_eq!(refused["generation"], 4, "{refused}");
+}
+
+#[test]
+fn the_setting_in_force_decides_about_a_change_of_itself() {
+    let folder = folder(CONFIRM, ROUTES);
+    let gateway = folder.start();
+    let upstream = ([127, 0, 0, 1], 9).into();
+    // Lifted together with widening, and lifted alone: both wait.
+    for routes in [format!("{ROUTES}{WIDER}"), format!("{ROUTES}# same\n")] {
+        folder.write("keygate.toml", &main_text(upstream, ""));
+        folder.write("routes.toml", &routes);
+        let waiting = until(&gateway, |policy| {
+            policy["unconfirmed"]["lifts_confirm"] == true
+                && (policy["unconfirmed"]["widened"] == 1) == routes.contains("/reports")
+        });
+        assert_eq!(waiting["generation"], 1, "{waiting}");
+        assert_eq!(waiting["widening"], "confirm", "{waiting}");
+    }
+    let asked = ask(&folder, &gateway, &["reload"]);
+    assert_eq!(code(&asked), 11, "{}", asked.stderr);
+    assert!(
+        asked.stderr.contains("need not be confirmed"),
+        "{}",
+        asked.stderr
+    );
+    let hash = policy(&gateway)["unconfirmed"]["hash"]
+        .as_str()
+        .expect("a hash")
+        .to_owned();
+    let confirmed = ask(&folder, &gateway, &["reload", "--confirm", &hash]);
+    assert_eq!(code(&confirmed), 0, "{}", confirmed.stderr);
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}"));
+    until(&gateway, |policy| policy["generation"] == 3);
+    assert!(knows(&gateway, "/reports"));
+    // And set again, it holds from then on.
+    folder.write("keygate.toml", &main_text(upstream, CONFIRM));
+    until(&gateway, |policy| policy["widening"] == "confirm");
+    let wider = format!("{ROUTES}{WIDER}{}", WIDER.replace("reports", "more"));
+    folder.write("routes.toml", &wider);
+    until(&gateway, |policy| !policy["unconfirmed"].is_null());
+}
+
+#[test]
+fn a_rollback_stays_whatever_the_files_hold_and_over_restarts_until_reload() {
+    let folder = folder("", ROUTES);
+    let gateway = folder.start();
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}"));
+    until(&gateway, |policy| policy["generation"] == 2);
+
+    let back = ask(&folder, &gateway, &["rollback"]);
+    assert_eq!(code(&back), 0, "{}", back.stderr);
+    assert!(
+        back.stdout
+            .contains("generation 3 is in force; access is 1 narrowed"),
+        "{}",
+        back.stdout
+    );
+    assert!(!knows(&gateway, "/reports"));
+    let now = policy(&gateway);
+    assert_eq!(
+        (&now["pinned"], &now["history"][2]["trigger"]),
+        (&Value::Bool(true), &"rollback".into())
+    );
+    assert_eq!(now["history"][2]["hash"], now["history"][0]["hash"]);
+    assert!(
+        gateway
+            .admin("/metrics")
+            .text()
+            .contains("keygate_policy_pinned 1")
+    );
+
+    // Edits are read, and not put in force; SIGHUP, which renewed certificates bring, does not change that.
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}# edited\n"));
+    gateway.wait_for_log(|line| line.contains("the pinned generation stays in force"));
+    gateway.signal("HUP");
+    folder.write("routes.toml", "no policy");
+    until(&gateway, |policy| policy["reloads_refused"] == 1);
+    assert!(!knows(&gateway, "/reports"));
+
+    // Over a restart, with files that are no good.
+    drop(gateway);
+    let gateway = folder.start();
+    gateway.wait_for_log(|line| line.contains("is pinned") && line.contains("keygate reload"));
+    let now = policy(&gateway);
+    assert_eq!(
+        (&now["pinned"], now["generation"].as_u64()),
+        (&Value::Bool(true), Some(3)),
+        "{now}"
+    );
+    assert!(
+        now["last_error"]
+            .as_str()
+            .is_some_and(|e| e.contains("routes.toml")),
+        "{now}"
+    );
+    let history = ask(&folder, &gateway, &["history"]);
+    assert!(
+        history.stdout.contains("in force, pinned"),
+        "{}",
+        history.stdout
+    );
+    assert_eq!(
+        history.stdout.matches("rollback").count(),
+        1,
+        "{}",
+        history.stdout
+    );
+
+    // A reload that fails lifts nothing; one that does not puts the files in force again.
+    assert_eq!(code(&ask(&folder, &gateway, &["reload"])), 2);
+    assert_eq!(policy(&gateway)["pinned"], true);
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}"));
+    until(&gateway, |policy| policy["last_error"].is_null());
+    assert!(!knows(&gateway, "/reports"));
+    let reloaded = ask(&folder, &gateway, &["reload"]);
+    assert_eq!(code(&reloaded), 0, "{}", reloaded.stderr);
+    assert!(knows(&gateway, "/reports"));
+    let now = policy(&gateway);
+    assert_eq!(
+        (&now["pinned"], now["generation"].as_u64()),
+        (&Value::Bool(false), Some(4)),
+        "{now}"
+    );
+    folder.write("routes.toml", ROUTES);
+    until(&gateway, |policy| policy["generation"] == 5);
+    drop(gateway);
+    let gateway = folder.start();
+    let now = policy(&gateway);
+    assert_eq!(
+        (&now["pinned"], now["generation"].as_u64()),
+        (&Value::Bool(false), Some(5)),
+        "{now}"
+    );
+}
+
+#[test]
+fn a_rollback_names_its_generation_and_is_judged_like_an_edit() {
+    let folder = folder("", &format!("{ROUTES}{WIDER}"));
+    let gateway = folder.start();
+    let first = policy(&gateway)["hash"]
+        .as_str()
+        .expect("a hash")
+        .to_owned();
+    let narrow = main_text(([127, 0, 0, 1], 9).into(), CONFIRM);
+    folder.write("keygate.toml", &narrow);
+    until(&gateway, |policy| policy["generation"] == 2);
+    folder.write("routes.toml", ROUTES);
+    until(&gateway, |policy| policy["generation"] == 3);
+
+    // The first one has another setting, too; the one in force decides.
+    for to in ["1", &first[..10]] {
+        let asked = ask(&folder, &gateway, &["rollback", to]);
+        assert_eq!(code(&asked), 11, "{to}: {}", asked.stderr);
+        assert!(asked.stderr.contains("--confirm"), "{}", asked.stderr);
+        assert_eq!(policy(&gateway)["generation"], 3);
+    }
+    let wrong = ask(
+        &folder,
+        &gateway,
+        &["rollback", "1", "--confirm", "0123456789"],
+    );
+    assert_eq!(code(&wrong), 11, "{}", wrong.stderr);
+    let back = ask(&folder, &gateway, &["rollback", "1", "--confirm", &first]);
+    assert_eq!(code(&back), 0, "{}", back.stderr);
+    assert!(knows(&gateway, "/reports"));
+    for (to, said) in [
+        ("77", "no generation 77"),
+        ("ffffffffff", "no generation ffffffffff"),
+    ] {
+        let nothing = ask(&folder, &gateway, &["rollback", to]);
+        assert_eq!(code(&nothing), 1, "{}", nothing.stderr);
+        assert!(nothing.stderr.contains(said), "{}", nothing.stderr);
+    }
+    let malformed = ask(&folder, &gateway, &["rollback", "newest"]);
+    assert_eq!(code(&malformed), 2, "{}", malformed.stderr);
+}
+
+/// Runs `keygate run` to its end, which must be an error.
+fn start_fails(folder: &Folder, more: &[&str]) -> Output {
+    let mut arguments = vec!["run"];
+    arguments.extend(more);
+    let output = folder.keygate(&arguments);
+    assert_eq!(code(&output), 2, "{}", output.stderr);
+    output
+}
+
+fn start_with(folder: &Folder, more: &[&str]) -> Gateway {
+    let mut command = Command::new(KEYGATE);
+    command
+        .args(["run", "--config"])
+        .arg(folder.config())
+        .args(more)
+        .env_remove("KEYGATE_SECRET");
+    Gateway::of(command)
+}
+
+#[test]
+fn a_start_with_wider_files_runs_what_was_accepted_last_and_waits() {
+    let folder = folder(CONFIRM, ROUTES);
+    drop(folder.start());
+    // Narrower files are in force at once.
+    let narrower = ROUTES.replace("access = \"public\"", "access = \"deny\"");
+    folder.write("routes.toml", &narrower);
+    let gateway = folder.start();
+    assert_eq!(policy(&gateway)["generation"], 2);
+    drop(gateway);
+
+    folder.write("routes.toml", &format!("{narrower}{WIDER}"));
+    let gateway = folder.start();
+    gateway.wait_for_log(|line| line.contains("and waits"));
+    let now = policy(&gateway);
+    assert_eq!(now["generation"], 2, "{now}");
+    assert!(!knows(&gateway, "/reports"));
+    let hash = now["unconfirmed"]["hash"]
+        .as_str()
+        .expect("a hash")
+        .to_owned();
+    // It still waits when it was looked at again, and when the setting was lifted in the files.
+    assert_eq!(code(&ask(&folder, &gateway, &["reload"])), 11);
+    drop(gateway);
+    folder.write("keygate.toml", &main_text(([127, 0, 0, 1], 9).into(), ""));
+    let gateway = folder.start();
+    let now = policy(&gateway);
+    assert_eq!(
+        (&now["widening"], now["generation"].as_u64()),
+        (&"confirm".into(), Some(2)),
+        "{now}"
+    );
+    assert_ne!(now["unconfirmed"]["hash"], hash.as_str());
+    let hash = now["unconfirmed"]["hash"]
+        .as_str()
+        .expect("a hash")
+        .to_owned();
+    drop(gateway);
+
+    let other = start_fails(&folder, &["--confirm", "0123456789"]);
+    assert!(other.stderr.contains(&hash), "{}", other.stderr);
+    let gateway = start_with(&folder, &["--confirm", &hash[..16]]);
+    assert!(knows(&gateway, "/reports"));
+    let now = until(&gateway, |policy| {
+        policy["history"]
+            .as_array()
+            .is_some_and(|all| !all[all.len() - 1]["access"].is_null())
+    });
+    let last = now["history"]
+        .as_array()
+        .and_then(|all| all.last())
+        .expect("one")
+        .clone();
+    assert_eq!(
+        (&last["trigger"], &last["access"]),
+        (&"confirmed".into(), &"widened".into()),
+        "{now}"
+    );
+    drop(gateway);
+    assert_eq!(policy(&folder.start())["generation"], 3);
+}
+
+#[test]
+fn what_was_kept_and_cannot_be_read_is_not_taken_for_nothing() {
+    let kept = |folder: &Folder, name: &str| -> PathBuf {
+        folder.path().join("data/generations").join(name)
+    };
+    let folder = folder(CONFIRM, ROUTES);
+    let gateway = folder.start();
+    let hash = policy(&gateway)["hash"]
+        .as_str()
+        .expect("a hash")
+        .to_owned();
+    drop(gateway);
+    let texts = kept(&folder, &format!("{hash}.json"));
+    let mode = fs::metadata(&texts).expect("kept").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o600);
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}"));
+
+    // The texts: with `confirm` in force, it cannot be known whether the files are wider.
+    let good = fs::read(&texts).expect("kept");
+    for (what, bad) in [
+        ("half of it", Some(good[..good.len() / 2].to_vec())),
+        ("another form", Some(br#"{"version": 2}"#.to_vec())),
+        ("nothing", None),
+    ] {
+        match bad {
+            Some(bad) => fs::write(&texts, bad).expect("write"),
+            None => fs::remove_file(&texts).expect("remove"),
+        }
+        let failed = start_fails(&folder, &[]);
+        assert!(
+            failed.stderr.contains("--confirm"),
+            "{what}: {}",
+            failed.stderr
+        );
+        fs::write(&texts, &good).expect("write");
+    }
+    // The index: nothing is known.
+    let index = kept(&folder, "index.json");
+    let good = fs::read(&index).expect("kept");
+    fs::write(&index, &good[..good.len() / 2]).expect("write");
+    let failed = start_fails(&folder, &[]);
+    for said in ["index.json", "--confirm"] {
+        assert!(failed.stderr.contains(said), "{said}: {}", failed.stderr);
+    }
+    // What it says to do helps.
+    let confirm = failed.stderr.split("--confirm ").nth(1).expect("a hash");
+    let confirm: String = confirm
+        .chars()
+        .take_while(char::is_ascii_hexdigit)
+        .collect();
+    let gateway = start_with(&folder, &["--confirm", &confirm]);
+    assert!(knows(&gateway, "/reports"));
+}
+
+#[test]
+fn what_cannot_be_kept_is_in_force_and_said() {
+    let folder = folder("[reload]\nfolder = \"kept\"\n", ROUTES);
+    fs::write(folder.path().join("kept"), "a file").expect("write");
+    let gateway = folder.start();
+    let said = |policy: &Value| {
+        policy["kept_error"]
+            .as_str()
+            .is_some_and(|e| e.contains("kept"))
+    };
+    assert!(said(&policy(&gateway)));
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}"));
+    let now = until(&gateway, |policy| policy["generation"] == 2);
+    assert!(said(&now), "{now}");
+    gateway.wait_for_log(|line| line.contains("is not kept"));
+    let back = ask(&folder, &gateway, &["rollback"]);
+    assert_eq!(code(&back), 1, "{}", back.stderr);
+    fs::remove_file(folder.path().join("kept")).expect("remove");
+    folder.write("routes.toml", ROUTES);
+    let now = until(&gateway, |policy| policy["generation"] == 3);
+    assert_eq!(now["kept_error"], Value::Null);
+}
+
+#[test]
+fn the_last_twenty_are_kept_and_can_be_gone_back_to() {
+    let folder = folder("", ROUTES);
+    let gateway = folder.start();
+    for number in 2..=23 {
+        folder.write("routes.toml", &format!("# {number}\n{ROUTES}"));
+        let done = ask(&folder, &gateway, &["reload"]);
+        assert_eq!(code(&done), 0, "{}", done.stderr);
+    }
+    let files = fs::read_dir(folder.path().join("data/generations")).expect("a folder");
+    assert_eq!(files.count(), 21, "twenty and the index");
+    assert_eq!(code(&ask(&folder, &gateway, &["rollback", "3"])), 1);
+    let back = ask(&folder, &gateway, &["rollback", "5"]);
+    assert_eq!(code(&back), 0, "{}", back.stderr);
+    let now = policy(&gateway);
+    let all = now["history"].as_array().expect("a list");
+    let fifth = all
+        .iter()
+        .find(|past| past["generation"] == 5)
+        .expect("kept");
+    assert_eq!(now["hash"], fifth["hash"]);
+}
+
+#[test]
+fn a_pinned_generation_takes_its_secrets_as_they_are_now() {
+    let upstream = Upstream::echo();
+    let more = "headers.set = { X-Own = \"${file:own}\" }\n";
+    let folder = Folder::with_main(&main_text(upstream.address, more), ROUTES);
+    folder.write("own", "first");
+    let gateway = folder.start();
+    let own = || {
+        assert_eq!(gateway.call("GET /open/a", &[], "").status, 200);
+        upstream.last().header("x-own").map(str::to_owned)
+    };
+    assert_eq!(own().as_deref(), Some("first"));
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}"));
+    until(&gateway, |policy| policy["generation"] == 2);
+    assert_eq!(code(&ask(&folder, &gateway, &["rollback"])), 0);
+    // The files do not name the secret any more; what is in force does.
+    folder.write("keygate.toml", &main_text(upstream.address, ""));
+    gateway.wait_for_log(|line| line.contains("the pinned generation stays in force"));
+    folder.write("own", "second");
+    gateway.eventually(&own, |seen| seen.as_deref() == Some("second"));
+    assert_eq!(policy(&gateway)["pinned"], true);
+    assert!(!knows(&gateway, "/reports"));
+}
+
+#[test]
+fn an_admin_listener_on_a_unix_socket_is_found_by_the_configuration() {
+    let main = main_text(([127, 0, 0, 1], 9).into(), "");
+    let folder = Folder::with_main(
+        &main.replace("\"127.0.0.1:0\"\ntoken", "\"unix:admin.sock\"\ntoken"),
+        ROUTES,
+    );
+    let _gateway = folder.start();
+    let reloaded = folder.keygate(&["reload"]);
+    assert_eq!(code(&reloaded), 0, "{}", reloaded.stderr);
+    let history = folder.keygate(&["history"]);
+    assert!(history.stdout.contains("in force"), "{}", history.stdout);
+    folder.write("routes.toml", "no policy");
+    let history = folder.keygate(&["history", "--json"]);
+    let policy: Value = serde_json::from_str(&history.stdout).expect("JSON");
+    assert_eq!(policy["generation"], 1, "{policy}");
+}
