@@ -150,8 +150,7 @@ mod tests {
                  "widened": 0, "narrowed": 1, "rerouted": 3, "routes": 12, "hash": "fedcba9876543210"},
             ],
         });
-        let expected = "\
-    since                 why       access                  routes  hash
+        let expected = "    since                 why       access                  routes  hash
 10  1970-01-01T00:01:00Z  rollback  1 narrowed, 3 rerouted  12      fedcba987654  in force, pinned
  9  1970-01-01T00:00:00Z  start     -                       4       0123456789ab
 
