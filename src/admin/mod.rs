@@ -14,10 +14,11 @@ mod prometheus;
 mod reply;
 mod status;
 mod token;
+mod why;
 
 pub use token::{Token, TokenError};
 
-use crate::config::Live;
+use crate::config::{Cold, Live};
 use crate::keycache::Keys;
 use crate::net::{Acceptor, Address, Peer};
 use crate::policy::form::PolicyForm;
@@ -52,6 +53,8 @@ pub struct State {
     pub server: Arc<Server>,
     /// When the process became ready.
     pub started: Instant,
+    /// What holds until a restart.
+    pub cold: Arc<Cold>,
     /// The file of the token; `None`: nothing can be changed.
     pub token: Option<PathBuf>,
     /// Set when a drain begins, before anything else happens.
@@ -124,6 +127,8 @@ impl Admin {
 
 /// What only tells.
 const TOLD: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/status", "/policy"];
+/// What is told to operators only.
+const ASKED: [&str; 2] = ["/explain", "/decisions"];
 /// What an operator may have done.
 const DONE: [&str; 2] = ["/reload", "/rollback"];
 
@@ -140,7 +145,11 @@ async fn serve(
         match act(state, peer, &request).await {
             Ok(reply) | Err(reply) => reply,
         }
-    } else if TOLD.contains(&path) {
+    } else if is_asked(path) && reading {
+        match asked(state, &request).await {
+            Ok(reply) | Err(reply) => reply,
+        }
+    } else if TOLD.contains(&path) || is_asked(path) {
         let body = "this only tells: use GET\n";
         Reply::text(StatusCode::METHOD_NOT_ALLOWED, body).with(header::ALLOW, "GET, HEAD")
     } else if DONE.contains(&path) {
@@ -148,8 +157,9 @@ async fn serve(
         Reply::text(StatusCode::METHOD_NOT_ALLOWED, body).with(header::ALLOW, "POST")
     } else {
         let body = format!(
-            "nothing here; try {}, or POST {}\n",
+            "nothing here; try {}, with the token {}, or POST {}\n",
             TOLD.join(", "),
+            ASKED.join(", "),
             DONE.join(", ")
         );
         Reply::text(StatusCode::NOT_FOUND, body)
@@ -178,6 +188,20 @@ async fn tell(state: &State, path: &str) -> Reply {
             Reply::json(StatusCode::OK, &form)
         }
         _ => Reply::text(StatusCode::OK, "ok\n"),
+    }
+}
+
+fn is_asked(path: &str) -> bool {
+    ASKED.contains(&path) || path.starts_with("/decisions/")
+}
+
+async fn asked(state: &Arc<State>, request: &Request<Incoming>) -> Result<Reply, Reply> {
+    let operator = operator(state, request).await?;
+    let (path, query) = (request.uri().path(), request.uri().query());
+    match path.strip_prefix("/decisions/") {
+        Some(id) => Ok(why::one(state, operator, id).await),
+        None if path == "/decisions" => why::newest(state, operator, query).await,
+        None => why::explained(state, operator, query).await,
     }
 }
 

@@ -5,14 +5,15 @@
 
 use super::check::{Format, refuse};
 use super::keys::{Found, look_up};
+use super::operator::{AdminArgs, fail, print};
 use crate::clock::Timestamp;
 use crate::config::{self, Loaded, Secrets};
 use crate::explain::{Caller, explain};
 use crate::key::{KeyId, ScopeName};
 use crate::policy::Asked;
 use http::Method;
-use std::io::Write;
-use std::path::PathBuf;
+use serde_json::Value;
+use std::fmt::Write;
 use std::process::ExitCode;
 
 /// Say what would be decided about a request, step by step, and why
@@ -27,12 +28,18 @@ Examples:
   keygate explain DELETE '/v3/users/a%2Fb?force=1' --host api.example.com
   keygate explain GET /v3/me --key-id 4f0c2m6t8a1b3c5d7e9f
   keygate explain GET /v3/me --key-stdin < key
+  keygate explain --request 4a4e1c…                 why a running gateway refused it; asks with the token of [admin]
   keygate explain GET /v3/me --scope authOnly --json | jq .refused")]
 pub struct ExplainArgs {
     /// The request's method
-    method: Method,
+    #[arg(required_unless_present = "request")]
+    method: Option<Method>,
     /// Its target as it stands in a request line: a path, with a query or without
-    target: String,
+    #[arg(required_unless_present = "request")]
+    target: Option<String>,
+    /// Why a running gateway refused the request with this id (the X-Request-Id of its answer), and what it would decide now
+    #[arg(long, value_name = "ID", conflicts_with_all = ["method", "target", "host", "caller"])]
+    request: Option<String>,
     /// Its host, with a port or without [default: one that no route names]
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
@@ -45,14 +52,8 @@ pub struct ExplainArgs {
     /// As with the key on standard input
     #[arg(long, group = "caller")]
     key_stdin: bool,
-    /// The main configuration file
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "KEYGATE_CONFIG",
-        default_value = "keygate.toml"
-    )]
-    config: PathBuf,
+    #[command(flatten)]
+    admin: AdminArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -60,9 +61,13 @@ pub struct ExplainArgs {
 
 /// Runs the command.
 pub fn run(args: ExplainArgs) -> ExitCode {
-    let loaded = match config::load(&args.config, Secrets::Skipped) {
+    if let Some(id) = &args.request {
+        return refusal(&args.admin, id, args.json);
+    }
+    let config = args.admin.config();
+    let loaded = match config::load(config, Secrets::Skipped) {
         Ok(loaded) => loaded,
-        Err(problems) => return refuse(&args.config, &problems, Format::Text),
+        Err(problems) => return refuse(config, &problems, Format::Text),
     };
     let caller = match caller(&args, &loaded) {
         Ok(caller) => caller,
@@ -72,26 +77,89 @@ pub fn run(args: ExplainArgs) -> ExitCode {
         }
     };
     let asked = Asked {
-        method: args.method,
-        target: args.target,
+        method: args.method.expect("clap requires it"),
+        target: args.target.expect("clap requires it"),
         host: args.host,
     };
     let rules = loaded.hot.admit_rules(&loaded.cold);
     let explanation = explain(&loaded.hot, &rules, asked, caller, Timestamp::now());
-    let mut out = std::io::stdout().lock();
-    let written = if args.json {
-        writeln!(out, "{:#}", explanation.json())
+    if args.json {
+        print(&format!("{:#}\n", explanation.json()))
     } else {
-        write!(out, "{explanation}")
-    };
-    match written {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("keygate: standard output cannot be written: {error}");
-            ExitCode::FAILURE
-        }
+        print(&explanation.to_string())
     }
+}
+
+/// Asks a running gateway why it refused a request.
+fn refusal(admin: &AdminArgs, id: &str, json: bool) -> ExitCode {
+    if id.is_empty()
+        || !id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    {
+        return fail("--request: expected an id as X-Request-Id has it", 2);
+    }
+    let (answer, value) = match admin.get(&format!("/decisions/{id}")) {
+        Ok(answered) => answered,
+        Err(code) => return code,
+    };
+    if answer.status != 200 {
+        let message = value["message"]
+            .as_str()
+            .unwrap_or("the answer is not known");
+        return fail(message, 1);
+    }
+    if json {
+        print(&format!("{value:#}\n"))
+    } else {
+        print(&refusal_text(&value))
+    }
+}
+
+fn refusal_text(value: &Value) -> String {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let at = Timestamp::from_unix_seconds(value["at"].as_i64().unwrap_or_default());
+    let path = text(&value["path"]).unwrap_or_else(|| "(a path that is not kept)".to_owned());
+    let mut out = format!(
+        "{} {path}{}, {}, from {}\n",
+        text(&value["method"]).unwrap_or_default(),
+        text(&value["host"]).map_or_else(String::new, |host| format!(" of host {host}")),
+        at.utc(),
+        text(&value["client"]).unwrap_or_default(),
+    );
+    // Writing to a string does not fail.
+    let _ = writeln!(
+        out,
+        "  refused  with {} by generation {}: {}",
+        value["status"],
+        value["generation"],
+        text(&value["why"]).unwrap_or_default()
+    );
+    if let Some(name) = text(&value["route"]["name"]) {
+        let file = text(&value["route"]["file"]).unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "  route    `{name}`, {file}:{}",
+            value["route"]["line"]
+        );
+    }
+    if let Some(id) = text(&value["keyId"]) {
+        let _ = writeln!(out, "  key      {id}");
+    }
+    let now = &value["now"];
+    let by = now["route"]["name"].as_str();
+    let by = by.map_or_else(String::new, |name| format!(" by `{name}`"));
+    let said = match (now["permitted"].as_bool(), &now["refused"]) {
+        (Some(true), _) => format!("let through{by}"),
+        (Some(false), refused) => format!(
+            "{}{by}: {}",
+            refused["status"],
+            text(&refused["why"]).unwrap_or_default()
+        ),
+        (None, _) => return out,
+    };
+    let _ = writeln!(out, "  now      {said} (generation {})", now["generation"]);
+    out
 }
 
 fn caller(args: &ExplainArgs, loaded: &Loaded) -> Result<Caller, (String, ExitCode)> {
@@ -108,7 +176,7 @@ fn caller(args: &ExplainArgs, loaded: &Loaded) -> Result<Caller, (String, ExitCo
     if args.key_id.is_none() && !args.key_stdin {
         return Ok(Caller::Anyone);
     }
-    Ok(match look_up(&args.config, args.key_id)? {
+    Ok(match look_up(args.admin.config(), args.key_id)? {
         Found::Key(record) => Caller::Key(record),
         Found::None => Caller::Unknown,
         Found::Malformed => Caller::Malformed,

@@ -233,6 +233,7 @@ async fn serve(
         server,
         started: Instant::now(),
         token: cold.admin.token.clone(),
+        cold: Arc::clone(&cold),
         draining: AtomicBool::new(false),
         dropped_log_lines: Box::new(move || dropped.dropped()),
     });

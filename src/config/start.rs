@@ -149,7 +149,8 @@ impl Start {
             hash: loaded.hash.clone(),
             source,
         })?;
-        match Waiting::of(&old.hot, &loaded, Timestamp::now()) {
+        let access = AccessChange::between(&old.hot, &loaded.hot);
+        match Waiting::of(access, &loaded, Timestamp::now()) {
             None => Ok(Start::files(loaded, kept, index, Trigger::Start)),
             Some(waiting) => Ok(Start {
                 history: History::of(index.accepted),
@@ -210,13 +211,8 @@ impl Past {
 }
 
 impl Waiting {
-    /// What a configuration waits for, if it has to wait for one in force that wants widening confirmed.
-    pub(super) fn of(
-        in_force: &super::settings::Hot,
-        new: &Loaded,
-        now: Timestamp,
-    ) -> Option<Self> {
-        let access = AccessChange::between(in_force, &new.hot);
+    /// What a configuration waits for that changes this, if it has to: the one in force wants widening confirmed.
+    pub(super) fn of(access: AccessChange, new: &Loaded, now: Timestamp) -> Option<Self> {
         let lifts_confirm = new.hot.widening == Widening::Allow;
         (access.may_widen() || lifts_confirm).then(|| Waiting {
             hash: new.hash.clone(),

@@ -1,5 +1,6 @@
 //! The one place where refusals become HTTP, and where every answer gets what all answers have.
 
+use super::decisions::{Asked, Refused};
 use super::observe::{Head, Observation};
 use super::{Exchange, Reject, ReplyBody};
 use crate::gateway::generation::Generation;
@@ -45,6 +46,7 @@ where
         // Over HTTP/1.1 there is no gRPC.
         let is_grpc = exchange.proof.version == Version::HTTP_2 && grpc::is_grpc(&exchange.headers);
         let finish = Finish {
+            asked: Asked::of(&exchange.proof, &exchange.headers),
             observation: Rc::clone(&exchange.observation),
             generation,
             origin,
@@ -82,6 +84,8 @@ impl<F: Future<Output = Result<Response<ReplyBody>, Reject>>> Future for AnswerF
 
 /// What is needed once the line has decided.
 struct Finish {
+    /// For what is refused.
+    asked: Asked,
     observation: Rc<Observation>,
     generation: Rc<Generation>,
     origin: Option<HeaderValue>,
@@ -155,16 +159,28 @@ impl Finish {
             HeaderValue::from_static("application/json"),
         );
         reject.headers(&self.observation.link().context.challenge, headers);
+        let refused = Refused::of(&reject);
         let Some(body) = reject.body() else {
             return response;
         };
         if self.is_grpc {
             grpc::write_error(&body, response.headers_mut());
-            return response;
+        } else {
+            *response.status_mut() = body.status;
+            *response.body_mut() = ReplyBody::text(body.to_json());
         }
-        *response.status_mut() = body.status;
-        *response.body_mut() = ReplyBody::text(body.to_json());
+        self.remember(body.status, refused);
         response
+    }
+
+    /// Keeps a refusal, so that it can be asked about.
+    fn remember(&self, status: StatusCode, refused: Option<Refused>) {
+        if let Some(refused) = refused {
+            let generation = self.generation.snapshot.generation;
+            let refusals = &self.observation.link().context.refusals;
+            let status = status.as_u16();
+            refusals.keep(&self.observation, &self.asked, generation, status, refused);
+        }
     }
 
     /// Puts the gateway's CORS headers in place of whatever the upstream said.

@@ -1,6 +1,7 @@
 //! What the requests of one worker, and of one connection, share.
 
 use super::access_line::AccessLines;
+use super::decisions::{Decision, Refusals, WantedDecisions};
 use super::failures::ClientNetwork;
 use super::generation::{Generation, route_name};
 use super::metrics::{Metrics, Report};
@@ -47,6 +48,8 @@ pub struct Context {
     leaving: Cell<bool>,
     /// Exchanges that last.
     pub(super) watch: Watch,
+    /// What was refused of late.
+    pub(super) refusals: Refusals,
     /// What a request without a good key is told to send: the scheme, and the header that carries the key (RFC 9110,
     /// section 11.6.1).
     pub(super) challenge: HeaderValue,
@@ -116,6 +119,7 @@ impl Context {
             replaced: Notify::new(),
             leaving: Cell::new(false),
             watch: Watch::default(),
+            refusals: Refusals::default(),
             resting: Cell::new(0),
             requests: Cell::new(0),
             no_body: Rc::default(),
@@ -266,6 +270,11 @@ impl Context {
         report.connections = connections;
         report.resting = self.resting.get();
         report
+    }
+
+    /// The refusals that are wanted, the newest first.
+    pub fn decisions(&self, wanted: &WantedDecisions) -> Vec<Decision> {
+        self.refusals.tell(wanted)
     }
 }
 

@@ -30,6 +30,7 @@ mod admit;
 mod answer;
 mod body;
 mod context;
+mod decisions;
 mod dispatch;
 mod failures;
 mod floods;
@@ -51,6 +52,7 @@ mod watch;
 
 pub use body::ReplyBody;
 pub use context::{ConnectionRefused, Context, Link};
+pub use decisions::{Decision, RefusedCaller, WantedDecisions};
 pub use limit::Cleared;
 pub use metrics::{BUCKETS_US, Histogram, Labels, Outcome, Report};
 pub use observe::Arrival;

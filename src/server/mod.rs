@@ -25,7 +25,7 @@ mod worker;
 pub use listen::{Given, Handed, ListenError, Listening, Use};
 
 use crate::config::{Cold, Live};
-use crate::gateway::{Report, Shared};
+use crate::gateway::{Decision, Report, Shared, WantedDecisions};
 use crate::keycache::Keys;
 use crate::log::LogQueue;
 use crate::net::{Acceptor, Address};
@@ -167,6 +167,19 @@ impl Server {
             }
         }
         sum
+    }
+
+    /// The refusals that are wanted, of all workers, the newest first.
+    pub async fn decisions(&self, wanted: &WantedDecisions) -> Vec<Decision> {
+        let mut all = Vec::new();
+        for worker in self.workers.iter() {
+            all.extend(worker.decisions(wanted.clone()).await);
+        }
+        all.sort_by_key(|decision| std::cmp::Reverse(decision.at));
+        if let WantedDecisions::Newest(most) = wanted {
+            all.truncate(*most);
+        }
+        all
     }
 
     /// The listening sockets, for a successor.

@@ -4,7 +4,7 @@ use super::accept::Accepted;
 use super::connection::{self, Drain};
 use crate::config::{Cold, Snapshot};
 use crate::deadline::Sweeper;
-use crate::gateway::{Context, LOOK_EVERY, Report, Shared, stack};
+use crate::gateway::{Context, Decision, LOOK_EVERY, Report, Shared, WantedDecisions, stack};
 use crate::keycache::Keys;
 use arc_swap::ArcSwap;
 use std::io;
@@ -22,6 +22,7 @@ const QUEUE: usize = 1024;
 enum Message {
     Connection(Accepted),
     Report(oneshot::Sender<Report>),
+    Decisions(WantedDecisions, oneshot::Sender<Vec<Decision>>),
     Leave,
     Drain,
     Stop,
@@ -98,6 +99,16 @@ impl Worker {
         let (answer, answered) = oneshot::channel();
         self.messages.send(Message::Report(answer)).await.ok()?;
         answered.await.ok()
+    }
+
+    /// The refusals that are wanted; none when it has ended.
+    pub(super) async fn decisions(&self, wanted: WantedDecisions) -> Vec<Decision> {
+        let (answer, answered) = oneshot::channel();
+        let asked = self.messages.send(Message::Decisions(wanted, answer)).await;
+        match asked {
+            Ok(()) => answered.await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
     }
 
     /// Asks it to send its clients elsewhere, each with its next answer.
@@ -202,6 +213,9 @@ impl Seat {
                 Message::Report(answer) => {
                     let open = self.open.load(Ordering::Relaxed);
                     let _ = answer.send(context.report(open as u64));
+                }
+                Message::Decisions(wanted, answer) => {
+                    let _ = answer.send(context.decisions(&wanted));
                 }
                 Message::Leave => {
                     context.leave();

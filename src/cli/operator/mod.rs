@@ -16,7 +16,7 @@ use crate::admin::Token;
 use crate::config::{self, ListenAddress};
 use serde_json::Value;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Which gateway is asked.
@@ -39,7 +39,7 @@ pub struct AdminArgs {
 }
 
 /// Prints what a program reads, or what a person does.
-fn print(text: &str) -> ExitCode {
+pub(super) fn print(text: &str) -> ExitCode {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,12 +48,26 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-fn fail(message: &str, code: u8) -> ExitCode {
+pub(super) fn fail(message: &str, code: u8) -> ExitCode {
     eprintln!("keygate: {message}");
     ExitCode::from(code)
 }
 
 impl AdminArgs {
+    /// The main configuration file.
+    pub(super) fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Has something told that needs the token.
+    pub(super) fn get(&self, target: &str) -> Result<(Answer, Value), ExitCode> {
+        let (address, token) = self.find(true)?;
+        let told = |error: ClientError| fail(&format!("{address}: {}", chain(&error)), 1);
+        let answer = address.get(target, token.as_ref()).map_err(told)?;
+        let value = answer.json().map_err(told)?;
+        Ok((answer, value))
+    }
+
     /// The listener and the token, where they are needed and can be found.
     ///
     /// # Errors

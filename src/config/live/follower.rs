@@ -335,19 +335,28 @@ impl Follower {
             }
             return Ok(Answer::Unchanged);
         }
-        let old = self.shared.load_full();
-        if confirm.is_some() || old.hot.widening == Widening::Allow {
+        let widening = self.shared.load().hot.widening;
+        if widening == Widening::Allow && !by_operator {
+            // What it changed is found out when it is in force.
             return self.accept(loaded, now, trigger, None).await;
         }
-        let compared = spawn_blocking(move || {
-            let waiting = Waiting::of(&old.hot, &loaded, now);
-            (waiting, loaded)
-        });
-        let (waiting, loaded) = compared.await.map_err(|_| End)?;
+        let (access, loaded) = self.compare(loaded).await?;
+        let waiting = match (widening, confirm) {
+            (Widening::Allow, _) | (Widening::Confirm, Some(_)) => None,
+            (Widening::Confirm, None) => Waiting::of(access, &loaded, now),
+        };
         match waiting {
             Some(waiting) => Ok(self.wait(waiting, &loaded, news, by_operator).await),
-            None => self.accept(loaded, now, trigger, None).await,
+            None => self.accept(loaded, now, trigger, Some(access)).await,
         }
+    }
+
+    /// What a configuration would change of what is in force.
+    async fn compare(&self, loaded: Loaded) -> Result<(AccessChange, Loaded), End> {
+        let old = self.shared.load_full();
+        let compared =
+            spawn_blocking(move || (AccessChange::between(&old.hot, &loaded.hot), loaded));
+        compared.await.map_err(|_| End)
     }
 
     /// Has the files wait to be confirmed.
@@ -402,17 +411,12 @@ impl Follower {
             Err(answer) => return Ok(answer),
         };
         let now = Timestamp::now();
-        let old = self.shared.load_full();
-        let compared = spawn_blocking(move || {
-            let access = AccessChange::between(&old.hot, &loaded.hot);
-            let waiting = match (old.hot.widening, confirm) {
-                (Widening::Allow, _) | (Widening::Confirm, Some(_)) => None,
-                (Widening::Confirm, None) => Waiting::of(&old.hot, &loaded, now),
-            };
-            (access, waiting, loaded)
-        });
-        let (access, waiting, loaded) = compared.await.map_err(|_| End)?;
-        if let Some(waiting) = waiting {
+        let (access, loaded) = self.compare(loaded).await?;
+        let widening = self.shared.load().hot.widening;
+        if widening == Widening::Confirm
+            && confirm.is_none()
+            && let Some(waiting) = Waiting::of(access, &loaded, now)
+        {
             return Ok(Answer::Waiting(waiting));
         }
         let files = self.files.clone();
