@@ -61,7 +61,8 @@ fn a_refusal_tells_what_was_asked_what_decided_and_why() {
     let key = format!("apikey: {weak}");
     let unknown = "apikey: nobody-has-this-key-0123456789abcdef".to_owned();
     // What is asked; the status; a word of the cause; the route; whether the key is known.
-    let rows: [(&str, &[&str], u16, &str, Option<&str>, bool); 8] = [
+    type Row<'a> = (&'a str, &'a [&'a str], u16, &'a str, Option<&'a str>, bool);
+    let rows: [Row<'_>; 8] = [
         (
             "GET /v3/a?secret=1",
             &[],

@@ -85,8 +85,16 @@ fn post(gateway: &Gateway, target: &str, headers: &[&str]) -> Answer {
 
 #[test]
 fn only_who_shows_the_token_and_is_no_web_page_changes_anything() {
-    let folder = folder("", ROUTES);
+    let folder = folder(CONFIRM, ROUTES);
     let gateway = folder.start();
+    // What a request that got through would do.
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}"));
+    let waiting = until(&gateway, |policy| !policy["unconfirmed"].is_null());
+    let hash = waiting["unconfirmed"]["hash"]
+        .as_str()
+        .expect("a hash")
+        .to_owned();
+    let reload = &*format!("/reload?confirm={hash}");
     let path = folder.path().join("secret/admin-token");
     let mode = fs::metadata(&path).expect("a token").permissions().mode();
     assert_eq!(mode & 0o7777, 0o600);
@@ -97,41 +105,41 @@ fn only_who_shows_the_token_and_is_no_web_page_changes_anything() {
     let short = format!("Authorization: Bearer {}", &token[..63]);
     let host = format!("Host: {}", gateway.admin);
     let rows: [(&str, &str, &[&str], u16); 19] = [
-        ("all is right", "/reload", &[&host, &bearer], 200),
-        ("by name", "/reload", &["Host: localhost:1", &bearer], 200),
-        ("no token", "/reload", &[&host], 401),
-        ("another token", "/reload", &[&host, &wrong], 401),
-        ("a part of it", "/reload", &[&host, &short], 401),
-        ("twice", "/reload", &[&host, &bearer, &bearer], 401),
+        (
+            "all is right, unconfirmed",
+            "/reload",
+            &[&host, &bearer],
+            409,
+        ),
+        ("by name", "/reload", &["Host: localhost:1", &bearer], 409),
+        ("no token", reload, &[&host], 401),
+        ("another token", reload, &[&host, &wrong], 401),
+        ("a part of it", reload, &[&host, &short], 401),
+        ("twice", reload, &[&host, &bearer, &bearer], 401),
         (
             "as a password",
-            "/reload",
+            reload,
             &[&host, "Authorization: Basic abc"],
             401,
         ),
-        (
-            "a web page",
-            "/reload",
-            &[&host, &bearer, "Origin: null"],
-            403,
-        ),
+        ("a web page", reload, &[&host, &bearer, "Origin: null"], 403),
         (
             "its own page",
-            "/reload",
+            reload,
             &[&host, &bearer, &format!("Origin: http://{}", gateway.admin)],
             403,
         ),
         (
             "a rebound name",
-            "/reload",
+            reload,
             &["Host: evil.example", &bearer],
             403,
         ),
-        ("no host", "/reload", &[&bearer], 403),
-        ("two hosts", "/reload", &[&host, &host, &bearer], 403),
+        ("no host", reload, &[&bearer], 403),
+        ("two hosts", reload, &[&host, &host, &bearer], 403),
         (
             "in the query",
-            &format!("/reload?token={token}"),
+            &format!("{reload}&token={token}"),
             &[&host],
             401,
         ),
@@ -143,7 +151,7 @@ fn only_who_shows_the_token_and_is_no_web_page_changes_anything() {
         ),
         (
             "a parameter twice",
-            "/reload?confirm=01234567&confirm=01234567",
+            &format!("{reload}&confirm={hash}"),
             &[&host, &bearer],
             400,
         ),
@@ -160,6 +168,9 @@ fn only_who_shows_the_token_and_is_no_web_page_changes_anything() {
     assert_eq!(gateway.admin("/reload").status, 405);
     assert_eq!(policy(&gateway)["generation"], 1);
     assert!(!gateway.log().contains(&token));
+    let confirmed = post(&gateway, reload, &[&host, &bearer]);
+    assert_eq!(confirmed.status, 200, "{}", confirmed.text());
+    assert!(knows(&gateway, "/reports"));
 
     // The file is the truth: another token is in force with it, and one that others can read is none.
     let other = "another-token-of-thirty-two-characters";
@@ -293,10 +304,14 @@ fn what_widens_waits_until_it_is_confirmed_by_its_hash() {
     assert!(
         history
             .stdout
-            .contains("wait to be confirmed: access 1 widened"),
+            .contains("wait to be confirmed: it lets someone do more (access 1 widened)"),
         "{}",
         history.stdout
     );
+
+    // A hash that begins alike can be made: it is said whole.
+    let short = ask(&folder, &gateway, &["reload", "--confirm", &hash[..12]]);
+    assert_eq!(code(&short), 2, "{}", short.stderr);
 
     // What was reviewed is what is put in force: files that changed meanwhile have another hash.
     folder.write("routes.toml", &format!("{ROUTES}{WIDER}# more\n"));
@@ -310,7 +325,7 @@ fn what_widens_waits_until_it_is_confirmed_by_its_hash() {
         .as_str()
         .expect("a hash")
         .to_owned();
-    let confirmed = ask(&folder, &gateway, &["reload", "--confirm", &hash[..12]]);
+    let confirmed = ask(&folder, &gateway, &["reload", "--confirm", &hash]);
     assert_eq!(code(&confirmed), 0, "{}", confirmed.stderr);
     assert!(knows(&gateway, "/reports"));
     let now = until(&gateway, |policy| !policy["history"][1]["access"].is_null());
@@ -354,7 +369,7 @@ fn the_setting_in_force_decides_about_a_change_of_itself() {
         folder.write("keygate.toml", &main_text(upstream, ""));
         folder.write("routes.toml", &routes);
         let waiting = until(&gateway, |policy| {
-            policy["unconfirmed"]["lifts_confirm"] == true
+            policy["unconfirmed"]["settings"] == serde_json::json!(["reload.widening"])
                 && (policy["unconfirmed"]["widened"] == 1) == routes.contains("/reports")
         });
         assert_eq!(waiting["generation"], 1, "{waiting}");
@@ -363,7 +378,7 @@ fn the_setting_in_force_decides_about_a_change_of_itself() {
     let asked = ask(&folder, &gateway, &["reload"]);
     assert_eq!(code(&asked), 11, "{}", asked.stderr);
     assert!(
-        asked.stderr.contains("need not be confirmed"),
+        asked.stderr.contains("`reload.widening`"),
         "{}",
         asked.stderr
     );
@@ -415,8 +430,14 @@ fn a_rollback_stays_whatever_the_files_hold_and_over_restarts_until_reload() {
 
     // Edits are read, and not put in force; SIGHUP, which renewed certificates bring, does not change that.
     folder.write("routes.toml", &format!("{ROUTES}{WIDER}# edited\n"));
-    gateway.wait_for_log(|line| line.contains("the pinned generation stays in force"));
+    let held = |line: &&str| line.contains("the pinned generation stays in force");
+    gateway.wait_for_log(|line| held(&line));
     gateway.signal("HUP");
+    gateway.eventually(
+        || gateway.log().lines().filter(held).count(),
+        |lines| *lines == 2,
+    );
+    assert!(!knows(&gateway, "/reports"));
     folder.write("routes.toml", "no policy");
     until(&gateway, |policy| policy["reloads_refused"] == 1);
     assert!(!knows(&gateway, "/reports"));
@@ -501,7 +522,7 @@ fn a_rollback_names_its_generation_and_is_judged_like_an_edit() {
     let wrong = ask(
         &folder,
         &gateway,
-        &["rollback", "1", "--confirm", "0123456789"],
+        &["rollback", "1", "--confirm", &"0".repeat(64)],
     );
     assert_eq!(code(&wrong), 11, "{}", wrong.stderr);
     let back = ask(&folder, &gateway, &["rollback", "1", "--confirm", &first]);
@@ -520,11 +541,11 @@ fn a_rollback_names_its_generation_and_is_judged_like_an_edit() {
 }
 
 /// Runs `keygate run` to its end, which must be an error.
-fn start_fails(folder: &Folder, more: &[&str]) -> Output {
+fn start_fails(folder: &Folder, more: &[&str], with: i32) -> Output {
     let mut arguments = vec!["run"];
     arguments.extend(more);
     let output = folder.keygate(&arguments);
-    assert_eq!(code(&output), 2, "{}", output.stderr);
+    assert_eq!(code(&output), with, "{}", output.stderr);
     output
 }
 
@@ -577,9 +598,9 @@ fn a_start_with_wider_files_runs_what_was_accepted_last_and_waits() {
         .to_owned();
     drop(gateway);
 
-    let other = start_fails(&folder, &["--confirm", "0123456789"]);
+    let other = start_fails(&folder, &["--confirm", &"0".repeat(64)], 2);
     assert!(other.stderr.contains(&hash), "{}", other.stderr);
-    let gateway = start_with(&folder, &["--confirm", &hash[..16]]);
+    let gateway = start_with(&folder, &["--confirm", &hash]);
     assert!(knows(&gateway, "/reports"));
     let now = until(&gateway, |policy| {
         policy["history"]
@@ -628,7 +649,7 @@ fn what_was_kept_and_cannot_be_read_is_not_taken_for_nothing() {
             Some(bad) => fs::write(&texts, bad).expect("write"),
             None => fs::remove_file(&texts).expect("remove"),
         }
-        let failed = start_fails(&folder, &[]);
+        let failed = start_fails(&folder, &[], 1);
         assert!(
             failed.stderr.contains("--confirm"),
             "{what}: {}",
@@ -640,7 +661,7 @@ fn what_was_kept_and_cannot_be_read_is_not_taken_for_nothing() {
     let index = kept(&folder, "index.json");
     let good = fs::read(&index).expect("kept");
     fs::write(&index, &good[..good.len() / 2]).expect("write");
-    let failed = start_fails(&folder, &[]);
+    let failed = start_fails(&folder, &[], 1);
     for said in ["index.json", "--confirm"] {
         assert!(failed.stderr.contains(said), "{said}: {}", failed.stderr);
     }
@@ -687,7 +708,7 @@ fn the_last_twenty_are_kept_and_can_be_gone_back_to() {
         assert_eq!(code(&done), 0, "{}", done.stderr);
     }
     let files = fs::read_dir(folder.path().join("data/generations")).expect("a folder");
-    assert_eq!(files.count(), 21, "twenty and the index");
+    assert_eq!(files.count(), 22, "twenty, the index and the lock");
     assert_eq!(code(&ask(&folder, &gateway, &["rollback", "3"])), 1);
     let back = ask(&folder, &gateway, &["rollback", "5"]);
     assert_eq!(code(&back), 0, "{}", back.stderr);
@@ -740,4 +761,299 @@ fn an_admin_listener_on_a_unix_socket_is_found_by_the_configuration() {
     let history = folder.keygate(&["history", "--json"]);
     let policy: Value = serde_json::from_str(&history.stdout).expect("JSON");
     assert_eq!(policy["generation"], 1, "{policy}");
+}
+
+/// What is kept on disk.
+fn index(folder: &Folder) -> Value {
+    let path = folder.path().join("data/generations/index.json");
+    serde_json::from_slice(&fs::read(path).expect("kept")).expect("JSON")
+}
+
+#[test]
+fn what_leads_elsewhere_or_says_whom_to_trust_waits_too() {
+    let folder = folder(CONFIRM, ROUTES);
+    let gateway = folder.start();
+    let main = fs::read_to_string(folder.config()).expect("a file");
+    let rows: [(&str, String, String, &str); 5] = [
+        (
+            "another path",
+            main.clone(),
+            ROUTES.replace(
+                "path = \"/only-get\"",
+                "path = \"/only-get\"\nadd_prefix = \"/v9\"",
+            ),
+            "leads requests elsewhere",
+        ),
+        (
+            "another token",
+            main.replace("secret/admin-token", "mine"),
+            ROUTES.to_owned(),
+            "`admin.token`",
+        ),
+        (
+            "believed peers",
+            main.replace(
+                "workers = 1",
+                "workers = 1\ntrusted_proxies = [\"127.0.0.0/8\"]",
+            ),
+            ROUTES.to_owned(),
+            "`server.trusted_proxies`",
+        ),
+        (
+            "another folder",
+            main.replace("[reload]", "[reload]\nfolder = \"other\""),
+            ROUTES.to_owned(),
+            "`reload.folder`",
+        ),
+        (
+            "another store",
+            main.replace("data/keygate.db", "data/mine.db"),
+            ROUTES.to_owned(),
+            "`keys.store`",
+        ),
+    ];
+    for (what, main, routes, why) in rows {
+        folder.write("keygate.toml", &main);
+        folder.write("routes.toml", &routes);
+        let waiting = until(&gateway, |policy| {
+            policy["unconfirmed"]["why"]
+                .as_str()
+                .is_some_and(|said| said.contains(why))
+        });
+        assert_eq!(waiting["generation"], 1, "{what}: {waiting}");
+    }
+    // More threads are nobody's access: in force with the rest, but for the restart that it needs.
+    folder.write("routes.toml", ROUTES);
+    folder.write("keygate.toml", &main.replace("workers = 1", "workers = 2"));
+    let now = until(&gateway, |policy| policy["generation"] == 2);
+    assert_eq!(
+        now["waiting_for_restart"],
+        serde_json::json!(["server.workers"]),
+        "{now}"
+    );
+    // A restart judges the same way, by what was accepted last.
+    drop(gateway);
+    folder.write("keygate.toml", &main.replace("secret/admin-token", "mine"));
+    let gateway = folder.start();
+    let now = policy(&gateway);
+    assert_eq!(
+        (now["generation"].as_u64(), &now["unconfirmed"]["settings"]),
+        (
+            Some(2),
+            &serde_json::json!(["server.workers", "admin.token"][1..])
+        ),
+        "{now}"
+    );
+}
+
+#[test]
+fn where_generations_are_kept_can_be_said_where_no_edit_of_the_files_reaches() {
+    let folder = folder(CONFIRM, ROUTES);
+    let place = folder.path().join("elsewhere");
+    let place = place.to_str().expect("text");
+    drop(start_with(&folder, &["--generations", place]));
+    let main = fs::read_to_string(folder.config()).expect("a file");
+    folder.write(
+        "keygate.toml",
+        &main.replace("[reload]", "[reload]\nfolder = \"mine\""),
+    );
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}"));
+    let gateway = start_with(&folder, &["--generations", place]);
+    let now = policy(&gateway);
+    assert_eq!(now["generation"], 1, "{now}");
+    assert!(!knows(&gateway, "/reports"));
+    assert!(!folder.path().join("mine").exists());
+}
+
+#[test]
+fn a_confirmation_of_other_files_does_nothing_even_where_nothing_changed() {
+    let folder = folder("", ROUTES);
+    let gateway = folder.start();
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}"));
+    until(&gateway, |policy| policy["generation"] == 2);
+    assert_eq!(code(&ask(&folder, &gateway, &["rollback"])), 0);
+    folder.write("routes.toml", ROUTES);
+    let other = ask(&folder, &gateway, &["reload", "--confirm", &"0".repeat(64)]);
+    assert_eq!(code(&other), 11, "{}", other.stderr);
+    assert_eq!(policy(&gateway)["pinned"], true);
+}
+
+#[test]
+fn a_rollback_goes_further_back_each_time() {
+    let folder = folder("", ROUTES);
+    let gateway = folder.start();
+    for number in 2..=4 {
+        folder.write("routes.toml", &format!("{ROUTES}# {number}\n"));
+        until(&gateway, |policy| policy["generation"] == number);
+    }
+    let hashes: Vec<Value> = policy(&gateway)["history"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|past| past["hash"].clone())
+        .collect();
+    for expected in [&hashes[2], &hashes[1], &hashes[0]] {
+        assert_eq!(code(&ask(&folder, &gateway, &["rollback"])), 0);
+        assert_eq!(policy(&gateway)["hash"], *expected);
+    }
+    let end = ask(&folder, &gateway, &["rollback"]);
+    assert_eq!(code(&end), 1, "{}", end.stderr);
+}
+
+#[test]
+fn a_rollback_does_not_wait_for_files_that_keep_changing() {
+    let folder = folder("", ROUTES);
+    let gateway = folder.start();
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}"));
+    until(&gateway, |policy| policy["generation"] == 2);
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut number = 0;
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                number += 1;
+                folder.write("routes.toml", &format!("{ROUTES}{WIDER}# {number}\n"));
+            }
+        });
+        let back = ask(&folder, &gateway, &["rollback", "1"]);
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(code(&back), 0, "{}", back.stderr);
+    });
+    assert!(!knows(&gateway, "/reports"));
+    assert_eq!(policy(&gateway)["pinned"], true);
+}
+
+#[test]
+fn a_generation_is_read_again_as_it_was_however_its_files_were_named() {
+    let folder = folder("", ROUTES);
+    let main = fs::read_to_string(folder.config()).expect("a file");
+    folder.write(
+        "keygate.toml",
+        &main.replace(
+            "[\"routes.toml\"]",
+            "[\"routes.toml\", \"./routes.d/*.toml\", \"again.toml\"]",
+        ),
+    );
+    fs::create_dir(folder.path().join("routes.d")).expect("mkdir");
+    folder.write(
+        "routes.d/deny.toml",
+        "[[routes]]\npath = \"/v3/users/me\"\naccess = \"deny\"\n",
+    );
+    // Two names of one file, of which one matches the pattern.
+    std::os::unix::fs::symlink("routes.d/deny.toml", folder.path().join("again.toml"))
+        .expect("a link");
+    let config = folder
+        .path()
+        .join(".")
+        .join("sub")
+        .join("..")
+        .join("keygate.toml");
+    fs::create_dir(folder.path().join("sub")).expect("mkdir");
+    let gateway = Gateway::run(&config);
+    let first = policy(&gateway)["hash"].clone();
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}"));
+    until(&gateway, |policy| policy["generation"] == 2);
+    assert_eq!(code(&ask(&folder, &gateway, &["rollback"])), 0);
+    assert!(knows(&gateway, "/v3/users/me"));
+    assert_eq!(policy(&gateway)["hash"], first);
+    // Nothing was read anew that would have made another generation of it, and a restart reads the same.
+    folder.write("routes.d/more.toml", &WIDER.replace("reports", "more"));
+    gateway.wait_for_log(|line| line.contains("the pinned generation stays in force"));
+    assert_eq!(policy(&gateway)["generation"], 3);
+    drop(gateway);
+    let gateway = folder.start();
+    let now = policy(&gateway);
+    assert_eq!(
+        (&now["hash"], now["generation"].as_u64()),
+        (&first, Some(3)),
+        "{now}"
+    );
+    assert!(knows(&gateway, "/v3/users/me"));
+
+    // What was altered on the disk is not what was in force.
+    drop(gateway);
+    let hash = first.as_str().expect("a hash");
+    let kept = folder
+        .path()
+        .join("data/generations")
+        .join(format!("{hash}.json"));
+    let text = fs::read_to_string(&kept).expect("kept");
+    let altered = text.replace("access = \\\"deny\\\"", "access = \\\"public\\\"");
+    assert_ne!(altered, text);
+    fs::write(&kept, altered).expect("write");
+    let failed = start_fails(&folder, &[], 1);
+    assert!(
+        failed.stderr.contains("is not what was in force"),
+        "{}",
+        failed.stderr
+    );
+}
+
+#[test]
+fn a_start_that_fails_changes_nothing_of_what_was_accepted() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let folder = folder(CONFIRM, ROUTES);
+    drop(folder.start());
+    let before = index(&folder);
+    let main = fs::read_to_string(folder.config()).expect("a file");
+    let port = taken.local_addr().expect("an address");
+    folder.write(
+        "keygate.toml",
+        &main.replace(
+            "listen = [\"127.0.0.1:0\"]",
+            &format!("listen = [\"{port}\"]"),
+        ),
+    );
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}"));
+    // The hash, by a confirmation of another.
+    let other = start_fails(&folder, &["--confirm", &"0".repeat(64)], 2);
+    let hash = other.stderr.split("hash ").nth(1).expect("a hash")[..64].to_owned();
+    let failed = start_fails(&folder, &["--confirm", &hash], 1);
+    assert!(failed.stderr.contains("in use"), "{}", failed.stderr);
+    assert_eq!(index(&folder), before);
+}
+
+#[test]
+fn after_a_take_over_only_the_new_process_says_what_was_accepted() {
+    let upstream = Upstream::echo();
+    let main = main_text(upstream.address, CONFIRM);
+    let main = main.replace(
+        "workers = 1",
+        "workers = 1\nhandover = \"run/handover.sock\"",
+    );
+    let folder = Folder::with_main(&main, &format!("{ROUTES}{WIDER}"));
+    let old = folder.start();
+    folder.write("routes.toml", ROUTES);
+    until(&old, |policy| policy["generation"] == 2);
+    // A request that is not whole yet keeps the old process from its end.
+    let mut open = old.connect();
+    open.send("POST /open/a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345");
+    old.eventually(|| upstream.connections(), |open| *open == 1);
+    let new = start_with(&folder, &["--take-over"]);
+    old.wait_for_log(|line| line.contains("\"draining\""));
+    let first = policy(&new)["history"][0]["hash"]
+        .as_str()
+        .expect("a hash")
+        .to_owned();
+    let back = ask(&folder, &new, &["rollback", "1", "--confirm", &first]);
+    assert_eq!(code(&back), 0, "{}", back.stderr);
+    let pinned = index(&folder);
+    assert_eq!(pinned["pinned"], true, "{pinned}");
+    // Narrower than what the old one has, wider than nothing: it would be in force there at once.
+    folder.write(
+        "routes.toml",
+        &ROUTES.replace("access = \"public\"", "access = \"deny\""),
+    );
+    new.wait_for_log(|line| line.contains("the pinned generation stays in force"));
+    assert_eq!(index(&folder), pinned);
+    assert_eq!(
+        old.log()
+            .matches("the changed configuration is in force")
+            .count(),
+        1,
+        "{}",
+        old.log()
+    );
+    open.send("67890");
+    assert_eq!(open.answer(false).status, 200);
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 /// What became of it.
 #[derive(Serialize)]
 struct Done {
-    /// "unchanged", "accepted", "waiting", "other-hash", "refused", "not-kept".
+    /// "unchanged", "accepted", "waiting", "other-hash", "unsettled", "refused", "not-kept".
     outcome: &'static str,
     message: String,
     /// What waits to be confirmed, if that is why nothing was done.
@@ -63,12 +63,9 @@ pub(super) async fn act(state: &State, _: Operator, peer: Peer, ask: Ask) -> Rep
             format!("generation {generation} is in force"),
         ),
         Answer::Waiting(found) => {
-            let why = match (found.access.may_widen(), found.lifts_confirm) {
-                (true, _) => "it lets someone do more",
-                (false, _) => "it says that later changes need not be confirmed",
-            };
             let message = format!(
-                "{why}, so it waits to be confirmed; its hash is {}",
+                "{}: so it waits to be confirmed; its hash is {}",
+                found.reasons(),
                 found.hash
             );
             waiting = Some(found.into());
@@ -78,6 +75,11 @@ pub(super) async fn act(state: &State, _: Operator, peer: Peer, ask: Ask) -> Rep
             StatusCode::CONFLICT,
             "other-hash",
             format!("what would be in force has another hash: {hash}"),
+        ),
+        Answer::Unsettled => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unsettled",
+            "the files keep changing; what is in force is as it was".to_owned(),
         ),
         Answer::Refused(problems) => (StatusCode::UNPROCESSABLE_ENTITY, "refused", problems),
         Answer::NotKept(why) => (StatusCode::NOT_FOUND, "not-kept", why),

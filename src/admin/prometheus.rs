@@ -309,13 +309,13 @@ pub(super) async fn render(state: &State) -> String {
     page.one(
         "keygate_policy_current",
         "gauge",
-        "1 when the files as they are now are in force, 0 when they were refused.",
-        u8::from(reload.last_error.is_none()),
+        "1 when the files as they are now are in force; 0 when they were refused, wait to be confirmed, or another generation is pinned.",
+        u8::from(reload.last_error.is_none() && reload.unconfirmed.is_none() && !reload.pinned),
     );
     page.one(
         "keygate_policy_unconfirmed",
         "gauge",
-        "1 while files that let someone do more wait to be confirmed.",
+        "1 while the files wait to be confirmed.",
         u8::from(reload.unconfirmed.is_some()),
     );
     page.one(

@@ -39,15 +39,18 @@ pub(super) fn readiness(state: &State) -> Readiness {
             reason: format!("{} keys in memory", state.keys.cache().len()),
         },
         policy: Check {
-            ok: reload.last_error.is_none() && reload.unconfirmed.is_none(),
+            ok: reload.last_error.is_none()
+                && reload.unconfirmed.is_none()
+                && reload.kept_error.is_none(),
             reason: format!(
                 "generation {} is {}{}",
                 reload.generation,
                 if reload.pinned { "pinned" } else { "in force" },
-                match (&reload.last_error, &reload.unconfirmed) {
-                    (Some(_), _) => "; newer files were refused, see /status",
-                    (None, Some(_)) => "; newer files wait to be confirmed, see /status",
-                    (None, None) => "",
+                match (&reload.last_error, &reload.unconfirmed, &reload.kept_error) {
+                    (Some(_), _, _) => "; newer files were refused, see /status",
+                    (None, Some(_), _) => "; newer files wait to be confirmed, see /status",
+                    (None, None, Some(_)) => "; it is not kept on disk, see /status",
+                    (None, None, None) => "",
                 }
             ),
         },
@@ -156,17 +159,20 @@ pub(super) struct Unconfirmed {
     since: i64,
     #[serde(flatten)]
     access: Access,
-    /// Whether it says that later changes need not be confirmed.
-    lifts_confirm: bool,
+    /// Settings for whose change it waits.
+    settings: Vec<&'static str>,
+    /// All of it, in words.
+    why: String,
 }
 
 impl From<Waiting> for Unconfirmed {
     fn from(waiting: Waiting) -> Self {
         Unconfirmed {
+            why: waiting.reasons(),
             hash: waiting.hash,
             since: waiting.since.unix_seconds(),
             access: Access::from(Some(&waiting.access)),
-            lifts_confirm: waiting.lifts_confirm,
+            settings: waiting.settings,
         }
     }
 }

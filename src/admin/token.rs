@@ -22,7 +22,7 @@ pub enum TokenError {
         "the token's file {0:?} does not exist; `keygate run` makes it where `[admin] token` names one"
     )]
     Missing(PathBuf),
-    #[error("the token's file {0:?} cannot be used: {1}")]
+    #[error("the token's file {0:?} cannot be used")]
     Read(PathBuf, #[source] ReadError),
     #[error(
         "the token's file {0:?} holds no token: expected one line of at least {LEAST} characters, A-Z a-z 0-9 - . _ ~ + / ="

@@ -6,7 +6,7 @@
 
 use super::chain;
 use super::run::{self, Place, RunError};
-use crate::config::StartError;
+use crate::config::{Start, StartError};
 use crate::demo::{ChatApi, Folder, Talk};
 use crate::key::{Actor, ApiKey, Command, KeyName, NewKey, Origin, Reveal, ScopeName, ShownKey};
 use crate::keycache::Keys;
@@ -75,7 +75,9 @@ fn demo(args: &DemoArgs) -> Result<(), Box<dyn Error>> {
     };
     let upstream = ChatApi::start((Ipv4Addr::LOCALHOST, 0).into())?;
     let folder = Folder::make(args.listen, upstream.address(), talk)?;
-    let running = run::start(&folder.config(), Place::Own, None)?;
+    let config = folder.config();
+    let start = Start::decide(&config, None, None).map_err(RunError::from)?;
+    let running = run::start(&config, start, Place::Own)?;
     let keys = running.keys();
     let ready = Ready {
         gateway: running.gateway().first().map(place).unwrap_or_default(),

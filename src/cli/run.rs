@@ -11,7 +11,7 @@ use super::handover::{self, Handover, Predecessor, TakeOverError};
 use super::logging::Log;
 use super::{chain, service};
 use crate::admin::{Admin, State, Token, TokenError};
-use crate::config::{Cold, HashPrefix, ListenAddress, Live, Start, StartError};
+use crate::config::{Cold, ListenAddress, Live, Start, StartError, WholeHash};
 use crate::keycache::Keys;
 use crate::net::{Address, ListeningSocket};
 use crate::server::{Given, Handed, ListenError, Listening, Server, ServerError, Use, harden};
@@ -34,7 +34,8 @@ SIGUSR2 starts the binary again, as it is on the disk now, with --take-over.
 
 Examples:
   keygate run --config gateway/keygate.toml
-  keygate run --config gateway/keygate.toml --take-over   take the place of the gateway that runs, without a lost connection")]
+  keygate run --config gateway/keygate.toml --take-over   take the place of the gateway that runs, without a lost connection
+  keygate run --config gateway/keygate.toml --confirm \"$HASH\"   where the configuration waits and nothing runs that could be asked")]
 pub struct RunArgs {
     /// The main configuration file.
     #[arg(
@@ -48,9 +49,12 @@ pub struct RunArgs {
     /// open them.
     #[arg(long)]
     take_over: bool,
-    /// Run the files if their hash begins like this, whatever is pinned or waits to be confirmed
+    /// Run the files if this is their hash, whatever is pinned or waits to be confirmed
     #[arg(long, value_name = "HASH")]
-    confirm: Option<HashPrefix>,
+    confirm: Option<WholeHash>,
+    /// Keep accepted configurations here, whatever the files say of it [default: `[reload] folder`]
+    #[arg(long, value_name = "DIR", env = "KEYGATE_GENERATIONS")]
+    generations: Option<PathBuf>,
 }
 
 /// Whose sockets a gateway begins with.
@@ -69,8 +73,12 @@ pub fn run(args: RunArgs) -> ExitCode {
     } else {
         Place::Own
     };
-    match start(&args.config, place, args.confirm.as_ref()) {
-        Ok(running) => {
+    let generations = args.generations.as_deref();
+    let start = Start::decide(&args.config, generations, args.confirm.as_ref());
+    let started = start.map_err(RunError::from);
+    match started.and_then(|start| self::start(&args.config, start, place)) {
+        Ok(mut running) => {
+            running.generations = args.generations;
             running.wait_for_signal_and_drain();
             ExitCode::SUCCESS
         }
@@ -123,8 +131,10 @@ impl RunError {
     /// 2 for a bad configuration, 1 for what fails at run time.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            RunError::Start(_) | RunError::NoHandover => ExitCode::from(2),
-            RunError::Harden(_)
+            RunError::Start(StartError::Config(_) | StartError::OtherHash(_))
+            | RunError::NoHandover => ExitCode::from(2),
+            RunError::Start(_)
+            | RunError::Harden(_)
             | RunError::Token(_)
             | RunError::Log(_)
             | RunError::Store(_)
@@ -144,6 +154,8 @@ impl RunError {
 pub struct Running {
     runtime: Runtime,
     config: PathBuf,
+    /// What `--generations` names, for a successor.
+    generations: Option<PathBuf>,
     parts: Parts,
     log: Arc<Log>,
 }
@@ -161,14 +173,9 @@ struct Parts {
 ///
 /// # Errors
 /// The first thing that failed; nothing is open then.
-pub fn start(
-    config: &Path,
-    place: Place,
-    confirm: Option<&HashPrefix>,
-) -> Result<Running, RunError> {
+pub fn start(config: &Path, mut start: Start, place: Place) -> Result<Running, RunError> {
     // Before there is a second thread.
     let inherited = ListeningSocket::inherited().map_err(RunError::Inherited)?;
-    let mut start = Start::decide(config, confirm)?;
     let loaded = &mut start.loaded;
     for warning in loaded.warnings.drain(..) {
         eprintln!("{}", warning.render(io::stderr().is_terminal()));
@@ -190,6 +197,7 @@ pub fn start(
     Ok(Running {
         runtime,
         config: config.to_owned(),
+        generations: None,
         parts,
         log,
     })
@@ -265,6 +273,7 @@ async fn serve(
         let told = tokio::task::spawn_blocking(|| predecessor.tell_ready(given.kept()));
         let _ = told.await;
     }
+    live.serves().await;
     service::ready(took_over.is_some());
     follow_log_settings(&live, log);
     let snapshot = live.snapshot();
@@ -360,6 +369,7 @@ impl Running {
         let Running {
             runtime,
             config,
+            generations,
             parts,
             log,
         } = self;
@@ -375,14 +385,17 @@ impl Running {
             let end = signals
                 .until_end(handover.as_mut(), |asked| match asked {
                     Asked::Reload => reload(&state.live),
-                    Asked::Successor => start_successor(&config, can_hand_over),
+                    Asked::Successor => {
+                        start_successor(&config, generations.as_deref(), can_hand_over);
+                    }
                 })
                 .await;
             state.draining.store(true, Ordering::Relaxed);
-            // A service that is another process now must not hear from this one that it stops.
+            // A service that is another process now must not hear from this one that it stops, nor be told by it what was
+            // accepted last.
             match end {
                 End::Told => service::stopping(),
-                End::TakenOver(_) => {}
+                End::TakenOver(_) => state.live.stop().await,
             }
             if let Some(watchdog) = watchdog {
                 watchdog.abort();
@@ -442,7 +455,7 @@ fn reload(live: &Arc<Live>) {
 }
 
 /// Starts the binary again, which takes our place when it serves. Until then, and if it fails, all goes on.
-fn start_successor(config: &Path, can_hand_over: bool) {
+fn start_successor(config: &Path, generations: Option<&Path>, can_hand_over: bool) {
     if !can_hand_over {
         return tracing::warn!("SIGUSR2 needs `[server] handover`; nothing was started");
     }
@@ -452,6 +465,7 @@ fn start_successor(config: &Path, can_hand_over: bool) {
     let started = std::process::Command::new(binary)
         .args(["run", "--take-over", "--config"])
         .arg(config)
+        .envs(generations.map(|folder| ("KEYGATE_GENERATIONS", folder)))
         .stdin(std::process::Stdio::null())
         // Those were for this process.
         .env_remove("LISTEN_PID")

@@ -18,11 +18,11 @@ const MOST_PEM_BYTES: u64 = 1024 * 1024;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FileSet {
     main: PathBuf,
-    /// Included by name, or the file of hosts.
+    /// Included by name.
     names: BTreeSet<PathBuf>,
     /// Included by pattern.
     patterns: BTreeSet<String>,
-    /// What `${file:…}` and the fields of TLS name.
+    /// What `${file:…}`, the fields of TLS and `hosts` name.
     secrets: BTreeSet<PathBuf>,
 }
 
@@ -161,8 +161,23 @@ pub(super) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
+/// The folder that a main file is in, with `.` parts removed.
+pub(super) fn folder_of(main_file: &Path) -> PathBuf {
+    let folder = main_file.parent().unwrap_or_else(|| Path::new(""));
+    resolve(folder, "")
+}
+
+/// The name of a file against the folder that a main file is in, where it is below that.
+pub(super) fn relative(path: &Path, folder: &Path) -> PathBuf {
+    let path = resolve(path, "");
+    match path.strip_prefix(folder) {
+        Ok(name) => name.to_owned(),
+        Err(_) => path,
+    }
+}
+
 /// `path` against `folder`, with `.` parts removed so that equal paths look equal.
-pub(super) fn resolve(folder: &Path, path: &str) -> PathBuf {
+pub(super) fn resolve(folder: &Path, path: impl AsRef<Path>) -> PathBuf {
     folder
         .join(path)
         .components()

@@ -1,4 +1,5 @@
-//! The hash of a configuration as operators write it: enough of its first digits to tell it from others.
+//! The hash of a configuration as operators write it: whole where it confirms what they reviewed, since two files whose
+//! hashes begin alike can be made; its first digits where it names one of a few generations.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,16 +7,43 @@ use std::str::FromStr;
 /// Fewest digits that name a hash: no two of twenty generations begin alike by chance.
 const LEAST_DIGITS: usize = 8;
 
+/// A hash, whole.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WholeHash(String);
+
+/// Text that is no hash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("expected a whole hash, {} hexadecimal digits", 2 * blake3::OUT_LEN)]
+pub struct NoHash;
+
+impl WholeHash {
+    /// Whether it is this hash.
+    pub fn is(&self, hash: &str) -> bool {
+        self.0 == hash
+    }
+}
+
+impl FromStr for WholeHash {
+    type Err = NoHash;
+
+    fn from_str(text: &str) -> Result<Self, NoHash> {
+        if text.len() == 2 * blake3::OUT_LEN && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            Ok(WholeHash(text.to_ascii_lowercase()))
+        } else {
+            Err(NoHash)
+        }
+    }
+}
+
+impl fmt::Display for WholeHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The first digits of a hash.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HashPrefix(String);
-
-/// Text that names no hash.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error(
-    "expected a hash, or its first {LEAST_DIGITS} hexadecimal digits or more, as `keygate history` shows it"
-)]
-pub struct NoHash;
 
 impl HashPrefix {
     /// Whether the hash begins like this.
@@ -25,14 +53,14 @@ impl HashPrefix {
 }
 
 impl FromStr for HashPrefix {
-    type Err = NoHash;
+    type Err = NoGeneration;
 
-    fn from_str(text: &str) -> Result<Self, NoHash> {
+    fn from_str(text: &str) -> Result<Self, NoGeneration> {
         let length = LEAST_DIGITS..=2 * blake3::OUT_LEN;
         if length.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit()) {
             Ok(HashPrefix(text.to_ascii_lowercase()))
         } else {
-            Err(NoHash)
+            Err(NoGeneration)
         }
     }
 }
@@ -102,6 +130,12 @@ mod tests {
             assert!(prefix.is_err() || prefix.unwrap().is_of(&hash), "{text}");
             let wanted: Result<Wanted, _> = text.parse();
             assert_eq!(matches!(wanted, Ok(Wanted::Number(_))), is_number, "{text}");
+            let whole: Result<WholeHash, _> = text.parse();
+            assert_eq!(
+                whole.is_ok_and(|whole| whole.is(&hash)),
+                text == hash,
+                "{text}"
+            );
         }
     }
 }

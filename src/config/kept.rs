@@ -5,10 +5,12 @@
 //! generation's texts come before the index that names them, so an index never names what is not there. Other files of the
 //! folder are left alone.
 //!
-//! Two processes may have the folder at one time, while one takes over from the other: each reads the index again before
-//! it writes, and adds to what it finds.
+//! Two processes may have the folder at one time, while one takes over from the other: each locks it and reads the index
+//! again before it writes, and adds to what it finds. What is read again must be, by its hash, what was in force.
 
 use super::history::{AccessChange, MOST, Past, Trigger};
+use super::load::{self, Loaded};
+use super::problem::Problems;
 use super::settings::Widening;
 use super::texts::Texts;
 use crate::clock::Timestamp;
@@ -16,9 +18,11 @@ use crate::policy::diff::Verdict;
 use crate::private;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The form that is written and read here; another one is refused.
 const VERSION: u32 = 1;
@@ -38,9 +42,21 @@ pub enum KeptError {
     NotKept(u64),
 }
 
+/// Why a generation that was in force cannot be read again.
+#[derive(Debug, thiserror::Error)]
+pub enum UnreadableError {
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+    #[error("it is not valid any more\n{0}")]
+    Config(Problems),
+    #[error("what is kept of generation {0} is not what was in force")]
+    Altered(u64),
+}
+
 /// The folder.
 pub(super) struct Kept {
     folder: PathBuf,
+    /// Held while the index is written, together with the lock on a file of the folder that other processes hold.
     writing: Mutex<()>,
 }
 
@@ -77,11 +93,28 @@ impl Kept {
         }
     }
 
-    /// The texts of one generation.
+    /// Makes the folder, if there is none, and sees whether it can be written to.
     ///
     /// # Errors
-    /// When they are not there, or cannot be read.
-    pub(super) fn texts(&self, past: &Past) -> Result<Texts, KeptError> {
+    /// When not.
+    pub(super) fn prepare(&self) -> Result<(), KeptError> {
+        self.lock().map(drop)
+    }
+
+    /// Reads a generation that was in force, exactly, with secrets and hosts as they are now.
+    ///
+    /// # Errors
+    /// When what is kept of it cannot be read, is not what it was, or is not valid any more.
+    pub(super) fn load(&self, main_file: &Path, past: &Past) -> Result<Loaded, UnreadableError> {
+        let texts = self.texts(past)?;
+        match load::load_kept(main_file, &texts) {
+            Ok(loaded) if loaded.hash == past.hash && loaded.texts == texts => Ok(loaded),
+            Ok(_) => Err(UnreadableError::Altered(past.generation)),
+            Err(problems) => Err(UnreadableError::Config(problems)),
+        }
+    }
+
+    fn texts(&self, past: &Past) -> Result<Texts, KeptError> {
         let path = self.path(&past.hash);
         match std::fs::read(&path) {
             Ok(bytes) => {
@@ -102,7 +135,7 @@ impl Kept {
     /// # Errors
     /// When it cannot be written; what was kept before still is.
     pub(super) fn accept(&self, past: &Past, texts: &Texts, pinned: bool) -> Result<(), KeptError> {
-        let _writing = self.lock();
+        let _writing = self.lock()?;
         let path = self.path(&past.hash);
         let form = TextsForm {
             version: VERSION,
@@ -132,7 +165,7 @@ impl Kept {
     /// # Errors
     /// As [`Kept::accept`].
     pub(super) fn learn(&self, generation: u64, access: AccessChange) -> Result<(), KeptError> {
-        let _writing = self.lock();
+        let _writing = self.lock()?;
         let mut index = self.index()?;
         let mut accepted = index.accepted.iter_mut();
         if let Some(past) = accepted.find(|past| past.generation == generation) {
@@ -147,7 +180,7 @@ impl Kept {
     /// # Errors
     /// As [`Kept::accept`].
     pub(super) fn unpin(&self) -> Result<(), KeptError> {
-        let _writing = self.lock();
+        let _writing = self.lock()?;
         let mut index = self.index()?;
         if index.pinned {
             index.pinned = false;
@@ -164,8 +197,20 @@ impl Kept {
         self.folder.join(format!("{hash}.json"))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Keeps this and other processes from writing until the lock is dropped.
+    fn lock(&self) -> Result<(MutexGuard<'_, ()>, File), KeptError> {
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.folder.join("lock");
+        let file = private::make_parent(&path).and_then(|_| {
+            let mut options = File::options();
+            let file = options.create(true).append(true).mode(0o600).open(&path)?;
+            file.lock()?;
+            Ok(file)
+        });
+        match file {
+            Ok(file) => Ok((writing, file)),
+            Err(error) => Err(KeptError::Write(path, error)),
+        }
     }
 }
 

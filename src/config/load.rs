@@ -6,7 +6,7 @@
 
 use super::compile::{self, About};
 use super::fields::{Desk, File, Item, Table};
-use super::files::{Disk, FileSet, is_pattern, resolve};
+use super::files::{Disk, FileSet, folder_of, is_pattern, relative, resolve};
 use super::headers::HeaderReader;
 use super::hosts::Hosts;
 use super::problem::{Problem, Problems, Severity};
@@ -148,8 +148,8 @@ pub(super) fn read_alone<T>(
 ///
 /// # Errors
 /// As [`load`].
-pub(super) fn load_kept(main_file: &Path, texts: Texts) -> Result<Loaded, Problems> {
-    let disk = Disk::Kept(Placed::at(main_file, texts));
+pub(super) fn load_kept(main_file: &Path, texts: &Texts) -> Result<Loaded, Problems> {
+    let disk = Disk::Kept(Placed::at(main_file, texts.clone()));
     read_from(&disk, main_file, Secrets::Required, Purpose::Use).outcome
 }
 
@@ -243,10 +243,7 @@ struct Reader<'d> {
 
 impl<'d> Reader<'d> {
     fn new(disk: &'d Disk, main_file: &Path, secrets: Secrets) -> Self {
-        let folder = match main_file.parent() {
-            Some(folder) => folder.to_owned(),
-            None => PathBuf::new(),
-        };
+        let folder = folder_of(main_file);
         Reader {
             disk,
             folder,
@@ -466,7 +463,8 @@ impl Reader<'_> {
         let Some((path, field)) = named else {
             return Hosts::default();
         };
-        self.files.add_name(path.clone());
+        // As a secret is: read as it is now, whichever generation is in force.
+        self.files.add_secret(path.clone());
         let bytes = self.disk.read_hosts(&path);
         note(&mut self.mark, &path, bytes.as_deref().ok());
         let name = &field.name;
@@ -544,7 +542,7 @@ impl Reader<'_> {
 
     /// The name of a file against the main file's folder.
     fn relative(&self, path: &Path) -> PathBuf {
-        path.strip_prefix(&self.folder).unwrap_or(path).to_owned()
+        relative(path, &self.folder)
     }
 
     fn matches(&mut self, text: &str, item: &Item<'_>) -> Vec<PathBuf> {

@@ -47,13 +47,15 @@ mod texts;
 mod tls;
 mod upstreams;
 mod value;
+mod waiting;
 
 pub use alone::{load_admin, load_keys};
 pub use files::{FileSet, Look};
-pub use hash::{HashPrefix, NoGeneration, NoHash, Wanted};
+pub use hash::{HashPrefix, NoGeneration, NoHash, Wanted, WholeHash};
 pub use history::{AccessChange, History, Past, Trigger};
 pub use hosts::Hosts;
-pub use live::{Answer, Ask, Live, ReloadStatus, Stopped, Waiting};
+pub use kept::{KeptError, UnreadableError};
+pub use live::{Answer, Ask, Live, ReloadStatus, Stopped};
 pub use load::{Loaded, Purpose, Spot, load, load_for, load_texts};
 pub use problem::{Problem, Problems, Severity};
 pub use secret::Secrets;
@@ -64,7 +66,8 @@ pub use settings::{
     TrustedProxies, Underscores, UpstreamServer, UpstreamSettings, Widening,
 };
 pub use source::Excerpt;
-pub use start::{Start, StartError, UnreadableError};
+pub use start::{Start, StartError};
+pub use waiting::Waiting;
 
 /// Whether this is a server of an upstream, `http://host:port`; else a sentence that says what was expected.
 ///

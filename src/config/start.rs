@@ -5,14 +5,14 @@
 //! files that let someone do more than it does wait until they are confirmed: else a restart would be the way around.
 
 use super::alone::load_kept_folder;
-use super::hash::HashPrefix;
+use super::hash::WholeHash;
 use super::history::{AccessChange, History, Past, Trigger};
-use super::kept::{Index, Kept, KeptError};
-use super::live::Waiting;
+use super::kept::{Index, Kept, KeptError, UnreadableError};
 use super::load::{self, Loaded};
 use super::problem::Problems;
 use super::secret::Secrets;
 use super::settings::Widening;
+use super::waiting::Waiting;
 use crate::clock::Timestamp;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +31,10 @@ pub struct Start {
     pub(super) kept_error: Option<String>,
     /// What was in force before, where that was something else and it is not known yet what changed.
     pub(super) before: Option<Past>,
+    /// The last generation that was kept.
+    pub(super) known: Option<u64>,
+    /// Whether it is in force for the first time, and to be kept once the gateway serves.
+    pub(super) is_new: bool,
 }
 
 /// Why there is nothing to put in force.
@@ -48,6 +52,8 @@ pub enum StartError {
         #[source]
         source: KeptError,
     },
+    #[error("accepted configurations cannot be kept, which `reload.widening = \"confirm\"` needs")]
+    NotKept(#[source] KeptError),
     #[error(
         "generation {generation} is pinned, and cannot be read; `run --confirm HASH` runs the files"
     )]
@@ -57,22 +63,13 @@ pub enum StartError {
         source: UnreadableError,
     },
     #[error(
-        "what was accepted last has `reload.widening = \"confirm\"` and cannot be read, so it is not known whether the files let someone do more; if they shall be in force as they are, start with --confirm {hash}"
+        "what was accepted last has `reload.widening = \"confirm\"` and cannot be read, so it is not known whether the files need to be confirmed; if they shall be in force as they are, start with --confirm {hash}"
     )]
     Last {
         hash: String,
         #[source]
         source: UnreadableError,
     },
-}
-
-/// Why a generation that was in force cannot be read again.
-#[derive(Debug, thiserror::Error)]
-pub enum UnreadableError {
-    #[error(transparent)]
-    Kept(#[from] KeptError),
-    #[error("it is not valid any more\n{0}")]
-    Config(Problems),
 }
 
 impl Start {
@@ -83,15 +80,21 @@ impl Start {
         start
     }
 
-    /// Reads the files and what was kept, and decides. What is put in force for the first time is kept.
+    /// Reads the files and what was kept, and decides. What is in force for the first time is kept once the gateway serves.
+    /// `folder` is where generations are kept, whatever the files say of that.
     ///
     /// # Errors
     /// When nothing can be put in force.
-    pub fn decide(main_file: &Path, confirm: Option<&HashPrefix>) -> Result<Self, StartError> {
+    pub fn decide(
+        main_file: &Path,
+        folder: Option<&Path>,
+        confirm: Option<&WholeHash>,
+    ) -> Result<Self, StartError> {
         let files = load::load(main_file, Secrets::Required);
-        let folder = match &files {
-            Ok(loaded) => loaded.cold.kept.clone(),
-            Err(problems) => match load_kept_folder(main_file) {
+        let folder = match (folder, &files) {
+            (Some(folder), _) => folder.to_owned(),
+            (None, Ok(loaded)) => loaded.cold.kept.clone(),
+            (None, Err(problems)) => match load_kept_folder(main_file) {
                 Ok(folder) => folder,
                 Err(_) => return Err(StartError::Config(problems.clone())),
             },
@@ -99,12 +102,12 @@ impl Start {
         let kept = Arc::new(Kept::at(folder));
         if let Some(confirm) = confirm {
             let loaded = files.map_err(StartError::Config)?;
-            if !confirm.is_of(&loaded.hash) {
+            if !confirm.is(&loaded.hash) {
                 return Err(StartError::OtherHash(loaded.hash));
             }
             // What cannot be read is written anew.
             let index = kept.index().unwrap_or_default();
-            return Ok(Start::files(loaded, kept, index, Trigger::Confirmed));
+            return Start::files(loaded, kept, index, Trigger::Confirmed);
         }
         let index = match (kept.index(), &files) {
             (Ok(index), _) => index,
@@ -116,17 +119,15 @@ impl Start {
         };
         let Some(last) = index.accepted.last().cloned() else {
             let loaded = files.map_err(StartError::Config)?;
-            return Ok(Start::files(loaded, kept, index, Trigger::Start));
-        };
-        let again = |past: &Past| -> Result<Loaded, UnreadableError> {
-            load::load_kept(main_file, kept.texts(past)?).map_err(UnreadableError::Config)
+            return Start::files(loaded, kept, index, Trigger::Start);
         };
         if index.pinned {
             let generation = last.generation;
-            let loaded =
-                again(&last).map_err(|source| StartError::Pinned { generation, source })?;
+            let loaded = kept.load(main_file, &last);
+            let loaded = loaded.map_err(|source| StartError::Pinned { generation, source })?;
             let files_error = files.err().map(|problems| problems.to_string());
             return Ok(Start {
+                known: Some(last.generation),
                 history: History::of(index.accepted),
                 pinned: true,
                 files_error,
@@ -137,22 +138,26 @@ impl Start {
         let loaded = files.map_err(StartError::Config)?;
         if loaded.hash == last.hash {
             return Ok(Start {
+                known: Some(last.generation),
                 history: History::of(index.accepted),
                 kept: Some(kept),
                 ..Start::plain(loaded)
             });
         }
         if last.widening == Widening::Allow {
-            return Ok(Start::files(loaded, kept, index, Trigger::Start));
+            return Start::files(loaded, kept, index, Trigger::Start);
         }
-        let old = again(&last).map_err(|source| StartError::Last {
+        let old = kept.load(main_file, &last);
+        let old = old.map_err(|source| StartError::Last {
             hash: loaded.hash.clone(),
             source,
         })?;
         let access = AccessChange::between(&old.hot, &loaded.hot);
-        match Waiting::of(access, &loaded, Timestamp::now()) {
-            None => Ok(Start::files(loaded, kept, index, Trigger::Start)),
+        let now = Timestamp::now();
+        match Waiting::of((&old.cold, &old.hot), &loaded, access, now) {
+            None => Start::files(loaded, kept, index, Trigger::Start),
             Some(waiting) => Ok(Start {
+                known: Some(last.generation),
                 history: History::of(index.accepted),
                 waiting: Some(waiting),
                 kept: Some(kept),
@@ -171,27 +176,40 @@ impl Start {
             kept: None,
             kept_error: None,
             before: None,
+            known: None,
+            is_new: false,
         }
     }
 
     /// Puts the files in force, as a generation of its own.
-    fn files(loaded: Loaded, kept: Arc<Kept>, index: Index, trigger: Trigger) -> Self {
+    fn files(
+        loaded: Loaded,
+        kept: Arc<Kept>,
+        index: Index,
+        trigger: Trigger,
+    ) -> Result<Self, StartError> {
         let before = index.accepted.last().cloned();
         let number = before.as_ref().map_or(1, |past| past.generation + 1);
+        let kept_error = match (kept.prepare(), loaded.hot.widening) {
+            (Ok(()), _) => None,
+            // It would hold until the next start only.
+            (Err(source), Widening::Confirm) => return Err(StartError::NotKept(source)),
+            (Err(error), Widening::Allow) => Some(crate::net::causes(&error)),
+        };
         let mut start = Start::plain(loaded);
         start.history = History::of(index.accepted);
-        let past = start.begin(number, trigger);
-        let written = kept.accept(&past, &start.loaded.texts, false);
-        start.kept_error = written.err().map(|error| crate::net::causes(&error));
+        start.begin(number, trigger);
+        start.kept_error = kept_error;
         start.kept = Some(kept);
+        start.known = before.as_ref().map(|past| past.generation);
         start.before = before;
-        start
+        start.is_new = true;
+        Ok(start)
     }
 
-    fn begin(&mut self, number: u64, trigger: Trigger) -> Past {
+    fn begin(&mut self, number: u64, trigger: Trigger) {
         let past = Past::of(number, &self.loaded, trigger, Timestamp::now());
-        self.history.push(past.clone());
-        past
+        self.history.push(past);
     }
 }
 
@@ -207,18 +225,5 @@ impl Past {
             widening: loaded.hot.widening,
             access: None,
         }
-    }
-}
-
-impl Waiting {
-    /// What a configuration waits for that changes this, if it has to: the one in force wants widening confirmed.
-    pub(super) fn of(access: AccessChange, new: &Loaded, now: Timestamp) -> Option<Self> {
-        let lifts_confirm = new.hot.widening == Widening::Allow;
-        (access.may_widen() || lifts_confirm).then(|| Waiting {
-            hash: new.hash.clone(),
-            since: now,
-            access,
-            lifts_confirm,
-        })
     }
 }

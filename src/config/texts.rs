@@ -3,7 +3,7 @@
 //! Names are relative to the main file's folder where they are below it, so a set can be read where the folder has moved
 //! to. What `${file:…}`, certificates, keys and `hosts` name is not in it: those are read anew, as they are then.
 
-use super::files::matching;
+use super::files::{folder_of, matching, relative, resolve};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ impl Placed {
     pub(super) fn at(main: &Path, texts: Texts) -> Self {
         Placed {
             texts,
-            folder: main.parent().map(Path::to_owned).unwrap_or_default(),
+            folder: folder_of(main),
             main: main.to_owned(),
         }
     }
@@ -61,20 +61,21 @@ impl Placed {
     /// The name in the set; the same for all names of one file.
     pub(super) fn identity(&self, path: &Path) -> PathBuf {
         // The main file may have another name now.
-        let name = if path == self.main {
-            &self.texts.main
-        } else {
-            path.strip_prefix(&self.folder).unwrap_or(path)
-        };
-        match self.texts.aliases.get(name) {
+        if path == self.main {
+            return self.texts.main.clone();
+        }
+        let name = relative(path, &self.folder);
+        match self.texts.aliases.get(&name) {
             Some(read) => read.clone(),
-            None => name.to_owned(),
+            None => name,
         }
     }
 
     /// What a pattern matches.
     pub(super) fn expand(&self, pattern: &str) -> Result<Vec<PathBuf>, glob::PatternError> {
-        let paths = self.texts.files.keys().map(|name| self.folder.join(name));
+        let names = self.texts.files.keys().chain(self.texts.aliases.keys());
+        // As patterns are: glob compares texts.
+        let paths = names.map(|name| resolve(&self.folder, name));
         matching(pattern, paths)
     }
 }

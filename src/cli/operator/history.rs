@@ -1,6 +1,6 @@
 //! `keygate history`: what was in force, since when, why, and what each change did to access.
 
-use super::{AdminArgs, fail, print};
+use super::{AdminArgs, ClientError, fail, print};
 use crate::cli::chain;
 use crate::clock::Timestamp;
 use serde_json::Value;
@@ -32,9 +32,13 @@ pub fn run(args: HistoryArgs) -> ExitCode {
         Ok((address, _)) => address,
         Err(code) => return code,
     };
-    let status = address.get("/status", None);
-    let policy = match status.and_then(|answer| answer.json()) {
-        Ok(mut status) => status["policy"].take(),
+    let told = address.get("/status", None).and_then(|answer| {
+        let policy = answer.json()?.get("policy").cloned();
+        let policy = policy.filter(|policy| answer.status == 200 && policy.is_object());
+        policy.ok_or_else(|| ClientError::Answer(format!("/status is answered {}", answer.status)))
+    });
+    let policy = match told {
+        Ok(policy) => policy,
         Err(error) => return fail(&format!("{address}: {}", chain(&error)), 1),
     };
     if args.json {
@@ -92,13 +96,9 @@ fn notes(policy: &Value) -> Vec<String> {
     let waiting = &policy["unconfirmed"];
     if let Some(hash) = waiting["hash"].as_str() {
         notes.push(format!(
-            "The files wait to be confirmed: access {}{}. To put them in force: keygate reload --confirm {}",
+            "The files wait to be confirmed: {} (access {}). To put them in force: keygate reload --confirm {hash}",
+            waiting["why"].as_str().unwrap_or_default(),
             access(waiting),
-            match waiting["lifts_confirm"] == true {
-                true => ", and later changes need not be confirmed",
-                false => "",
-            },
-            &hash[..12.min(hash.len())],
         ));
     }
     if let Some(error) = policy["last_error"].as_str() {
@@ -140,7 +140,7 @@ mod tests {
             "pinned": true,
             "unconfirmed": {
                 "hash": "aaaabbbbccccdddd", "access": "widened",
-                "widened": 2, "narrowed": 0, "rerouted": 0, "lifts_confirm": true,
+                "widened": 2, "narrowed": 0, "rerouted": 0, "why": "it lets someone do more",
             },
             "last_error": null,
             "kept_error": "no space",
@@ -156,7 +156,7 @@ mod tests {
 
 It was gone back to, and stays until `keygate reload`.
 
-The files wait to be confirmed: access 2 widened, and later changes need not be confirmed. To put them in force: keygate reload --confirm aaaabbbbcccc
+The files wait to be confirmed: it lets someone do more (access 2 widened). To put them in force: keygate reload --confirm aaaabbbbccccdddd
 
 What is in force is not kept on disk: no space
 ";

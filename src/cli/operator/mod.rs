@@ -1,7 +1,8 @@
 //! `keygate reload`, `rollback` and `history`: what an operator asks of a gateway that runs.
 //!
 //! Where its admin listener is, and which file holds the token, is read from the `[admin]` of its configuration, or said
-//! by arguments; nothing else of the configuration is read, since it may be what is broken.
+//! by arguments; nothing else of the configuration is read, since it may be what is broken. Files that nobody has confirmed
+//! yet could have the token sent anywhere: to an address that is not this machine's it goes only where an argument says so.
 
 mod client;
 pub mod history;
@@ -84,7 +85,14 @@ impl AdminArgs {
         let address = match (&self.admin, admin.as_ref().and_then(|a| a.listen.as_ref())) {
             (Some(address), _) => address.clone(),
             (None, Some(ListenAddress::Tcp(address))) if address.port() != 0 => {
-                AdminAddress::Tcp(reachable(*address).to_string())
+                let address = reachable(*address);
+                if needs_token && !address.ip().is_loopback() {
+                    let message = format!(
+                        "`[admin] listen` is {address}, not this machine alone; the token is sent there with --admin http://{address}"
+                    );
+                    return Err(fail(&message, 2));
+                }
+                AdminAddress::Tcp(address.to_string())
             }
             (None, Some(ListenAddress::Unix { path, .. })) => AdminAddress::Unix(path.clone()),
             (None, Some(other)) => {

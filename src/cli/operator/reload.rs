@@ -2,7 +2,7 @@
 
 use super::{AdminArgs, done, target};
 use crate::cli::diff;
-use crate::config::HashPrefix;
+use crate::config::WholeHash;
 use std::process::ExitCode;
 
 /// Have a running gateway read its files now, and put them in force
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 #[command(after_help = "\
 A gateway follows its files by itself; this asks at once, and says what became of it. It lifts the pin of `keygate rollback`.
 With `[reload] widening = \"confirm\"`, files that let someone do more wait: this then prints what they would change, and their
-hash. `--confirm HASH` puts them in force, if they still have that hash.
+hash. `--confirm HASH` puts them in force, if they still have that hash, all of it.
 
 The request goes to the admin listener, with the token in the file that `[admin] token` names.
 Exit codes: 0 in force, 1 the gateway cannot be asked or does not let it, 2 the files or the arguments are not valid, 11 not
@@ -18,12 +18,12 @@ confirmed: the files let someone do more, or have another hash.
 
 Examples:
   keygate reload --config /etc/keygate/keygate.toml
-  keygate reload --config /etc/keygate/keygate.toml --confirm 3f9a2c1b
+  keygate reload --config /etc/keygate/keygate.toml --confirm \"$HASH\"
   keygate reload --admin http://127.0.0.1:9901 --token-file secret/admin-token --json")]
 pub struct ReloadArgs {
-    /// Put the files in force though they let someone do more, if their hash begins like this
+    /// Put the files in force though they have to be confirmed, if this is their hash
     #[arg(long, value_name = "HASH")]
-    confirm: Option<HashPrefix>,
+    confirm: Option<WholeHash>,
     #[command(flatten)]
     admin: AdminArgs,
     /// Print JSON
@@ -45,10 +45,7 @@ pub fn run(args: ReloadArgs) -> ExitCode {
         if let Some(regions) = diff::between(&address, &args.admin.config, hash) {
             eprint!("\n{regions}");
         }
-        eprintln!(
-            "\nTo put it in force: keygate reload --confirm {}",
-            &hash[..12.min(hash.len())]
-        );
+        eprintln!("\nTo put it in force: keygate reload --confirm {hash}");
     }
     code
 }

@@ -1,7 +1,7 @@
 //! `keygate rollback`: back to a generation that was in force.
 
 use super::{AdminArgs, done, target};
-use crate::config::{HashPrefix, Wanted};
+use crate::config::{Wanted, WholeHash};
 use std::process::ExitCode;
 
 /// Have a running gateway go back to a generation that was in force, and stay there
@@ -18,14 +18,14 @@ arguments are not valid any more, 11 not confirmed.
 Examples:
   keygate rollback --config /etc/keygate/keygate.toml          # to the one before
   keygate rollback 7 --config /etc/keygate/keygate.toml
-  keygate rollback 3f9a2c1b --confirm 3f9a2c1b --config /etc/keygate/keygate.toml")]
+  keygate rollback 3f9a2c1b --confirm \"$HASH\" --config /etc/keygate/keygate.toml")]
 pub struct RollbackArgs {
-    /// Its number, or the first digits of its hash [default: the last one with other files]
+    /// Its number, or the first digits of its hash [default: the last one with other files; from one that was gone back to, further]
     #[arg(value_name = "GENERATION")]
     to: Option<Wanted>,
-    /// Go back though it lets someone do more, if its hash begins like this
+    /// Go back though it has to be confirmed, if this is its hash
     #[arg(long, value_name = "HASH")]
-    confirm: Option<HashPrefix>,
+    confirm: Option<WholeHash>,
     #[command(flatten)]
     admin: AdminArgs,
     /// Print JSON
@@ -44,7 +44,6 @@ pub fn run(args: RollbackArgs) -> ExitCode {
     };
     let code = done(&answer, &value, args.json);
     if let (false, Some(hash)) = (args.json, value["waiting"]["hash"].as_str()) {
-        let hash = &hash[..12.min(hash.len())];
         let to = to.unwrap_or_else(|| hash.to_owned());
         eprintln!("\nTo put it in force: keygate rollback {to} --confirm {hash}");
     }

@@ -1,20 +1,19 @@
 //! What an operator asks of a gateway that runs, and what becomes of it.
 
-use crate::clock::Timestamp;
-use crate::config::hash::{HashPrefix, Wanted};
-use crate::config::history::AccessChange;
+use crate::config::hash::{Wanted, WholeHash};
+use crate::config::waiting::Waiting;
 use tokio::sync::oneshot;
 
 /// What is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ask {
-    /// That the files be in force, whatever is pinned; where they let someone do more, only if they have this hash.
-    Reload { confirm: Option<HashPrefix> },
-    /// That an earlier generation be in force and stay so, without a name the one before; where it lets someone do more,
+    /// That the files be in force, whatever is pinned; where they have to be confirmed, only if they have this hash.
+    Reload { confirm: Option<WholeHash> },
+    /// That an earlier generation be in force and stay so, without a name the one before; where it has to be confirmed,
     /// only if it has this hash.
     Rollback {
         to: Option<Wanted>,
-        confirm: Option<HashPrefix>,
+        confirm: Option<WholeHash>,
     },
 }
 
@@ -25,32 +24,29 @@ pub enum Answer {
     Unchanged,
     /// It is in force.
     Accepted,
-    /// It lets someone do more, and was not confirmed.
+    /// It has to be confirmed, and was not.
     Waiting(Waiting),
     /// What was to be confirmed has another hash.
     OtherHash { hash: String },
     /// It is not valid, and why.
     Refused(String),
+    /// The files keep changing.
+    Unsettled,
     /// There is no such generation, or it is not kept any more, and why.
     NotKept(String),
-}
-
-/// A configuration that lets someone do more, and waits for an operator to confirm that.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Waiting {
-    /// By which it is confirmed.
-    pub hash: String,
-    pub since: Timestamp,
-    /// What it would change.
-    pub access: AccessChange,
-    /// Whether it says that later changes need not be confirmed.
-    pub lifts_confirm: bool,
 }
 
 /// The task that could answer has ended: the gateway stops.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the gateway stops")]
 pub struct Stopped;
+
+/// What the task is told.
+pub(super) enum Order {
+    /// The gateway serves: what it began with is now what was accepted last. Answered when it is kept.
+    Serves(oneshot::Sender<()>),
+    Asked(Asked),
+}
 
 /// What was asked, and whom to answer.
 pub(super) struct Asked {

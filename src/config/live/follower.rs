@@ -7,23 +7,24 @@
 //! and what it changed is found out afterwards, while it is in force, unless that had to be known before.
 
 use super::State;
-use super::ask::{Answer, Ask, Asked, Waiting};
+use super::ask::{Answer, Ask, Asked, Order};
 use crate::clock::Timestamp;
-use crate::config::hash::{HashPrefix, Wanted};
+use crate::config::hash::{Wanted, WholeHash};
 use crate::config::hints::Hints;
 use crate::config::history::{AccessChange, Past, Trigger};
-use crate::config::kept::Kept;
+use crate::config::kept::{Kept, UnreadableError};
 use crate::config::load::{self, Loaded, Mark, Reading};
 use crate::config::problem::{Problems, Severity};
 use crate::config::secret::Secrets;
 use crate::config::settings::{Cold, Snapshot, Widening};
 use crate::config::texts::Texts;
+use crate::config::waiting::{Waiting, differences};
 use crate::config::{FileSet, Look};
 use crate::net::causes;
 use arc_swap::ArcSwap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
@@ -34,6 +35,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const COLLECT: Duration = Duration::from_millis(20);
 /// How long the files must look the same before they are read.
 const SETTLE: Duration = Duration::from_millis(150);
+/// How long someone who asks waits for files that keep changing.
+const UNSETTLED: Duration = Duration::from_secs(5);
 
 /// The task.
 pub(super) struct Follower {
@@ -42,7 +45,7 @@ pub(super) struct Follower {
     pub(super) cold: Cold,
     pub(super) shared: Arc<ArcSwap<Snapshot>>,
     pub(super) state: Arc<State>,
-    pub(super) asked: mpsc::Receiver<Asked>,
+    pub(super) ordered: mpsc::Receiver<Order>,
     pub(super) files: FileSet,
     /// The look that was last read; `None` before the first, so that nothing written since the start is missed.
     pub(super) seen: Option<Look>,
@@ -51,6 +54,10 @@ pub(super) struct Follower {
     pub(super) in_force: InForce,
     /// Where accepted generations are kept; `None`: nowhere.
     pub(super) kept: Option<Arc<Kept>>,
+    /// The last generation that was kept when the process began.
+    pub(super) known: Option<u64>,
+    /// Whether what is in force is to be kept once the gateway serves.
+    pub(super) unkept: bool,
     pub(super) retired: Vec<Arc<Snapshot>>,
     pub(super) watcher: Hints,
     pub(super) stopped: watch::Receiver<bool>,
@@ -68,7 +75,7 @@ enum Wake {
     Hint,
     /// SIGHUP.
     Read,
-    Asked(Asked),
+    Ordered(Order),
     Stop,
 }
 
@@ -79,8 +86,15 @@ enum By {
     /// SIGHUP.
     Signal,
     Operator {
-        confirm: Option<HashPrefix>,
+        confirm: Option<WholeHash>,
     },
+}
+
+/// For how long files that keep changing are waited for.
+enum Haste {
+    /// Until there is an order.
+    OrdersFirst,
+    Until(Instant),
 }
 
 /// The runtime ends, or it is time to stop.
@@ -118,9 +132,7 @@ impl Follower {
         // Nothing waits for it.
         runtime.spawn_blocking(move || {
             // What cannot be read any more cannot be compared with either.
-            let old = kept.texts(&before).ok();
-            let old = old.and_then(|texts| load::load_kept(&main_file, texts).ok());
-            if let Some(old) = old {
+            if let Ok(old) = kept.load(&main_file, &before) {
                 let access = AccessChange::between(&old.hot, &new.hot);
                 learn(&state, Some(&kept), generation, access);
             }
@@ -135,7 +147,7 @@ impl Follower {
             let wake = tokio::select! {
                 biased;
                 _ = self.stopped.wait_for(|stopped| *stopped) => Wake::Stop,
-                asked = self.asked.recv() => asked.map_or(Wake::Stop, Wake::Asked),
+                order = self.ordered.recv() => order.map_or(Wake::Stop, Wake::Ordered),
                 () = state.read.notified() => Wake::Read,
                 () = state.hint.notified() => Wake::Hint,
                 _ = tick.tick() => Wake::Look,
@@ -143,7 +155,12 @@ impl Follower {
             self.drop_retired();
             let turn = match wake {
                 Wake::Stop => return,
-                Wake::Asked(asked) => self.obey(asked).await,
+                Wake::Ordered(Order::Serves(kept)) => {
+                    let done = self.keep_first().await;
+                    let _ = kept.send(());
+                    done
+                }
+                Wake::Ordered(Order::Asked(asked)) => self.obey(asked).await,
                 Wake::Read => self.read_files(By::Signal).await.map(drop),
                 Wake::Look => self.look_for_changes().await,
                 Wake::Hint => {
@@ -168,17 +185,26 @@ impl Follower {
         if self.seen.as_ref() == Some(&look) {
             return Ok(());
         }
-        let reading = self.settled_reading(look).await?;
-        self.judge(reading, By::Files).await.map(drop)
+        match self.settled_reading(look, Haste::OrdersFirst).await? {
+            Some(reading) => self.judge(reading, By::Files).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     async fn read_files(&mut self, by: By) -> Result<Answer, End> {
         let look = self.look().await?;
-        let reading = self.settled_reading(look).await?;
-        self.judge(reading, by).await
+        let haste = Haste::Until(Instant::now() + UNSETTLED);
+        match self.settled_reading(look, haste).await? {
+            Some(reading) => self.judge(reading, by).await,
+            None => Ok(Answer::Unsettled),
+        }
     }
 
     async fn obey(&mut self, asked: Asked) -> Result<(), End> {
+        if asked.answer.is_closed() {
+            // Who asked has gone, and has told so: nothing happens behind their back.
+            return Ok(());
+        }
         let answer = match asked.ask {
             Ask::Reload { confirm } => self.read_files(By::Operator { confirm }).await?,
             Ask::Rollback { to, confirm } => self.roll_back(to, confirm).await?,
@@ -201,9 +227,21 @@ impl Follower {
         Ok(look)
     }
 
-    /// Reads when the files hold still, until what was read is what was seen.
-    async fn settled_reading(&mut self, mut look: Look) -> Result<Reading, End> {
+    /// Reads when the files hold still, until what was read is what was seen; `None` where they do not, and something
+    /// else is to be done first.
+    async fn settled_reading(
+        &mut self,
+        mut look: Look,
+        haste: Haste,
+    ) -> Result<Option<Reading>, End> {
         loop {
+            let enough = match haste {
+                Haste::OrdersFirst => !self.ordered.is_empty(),
+                Haste::Until(time) => Instant::now() > time,
+            };
+            if enough {
+                return Ok(None);
+            }
             tokio::select! {
                 biased;
                 _ = self.stopped.wait_for(|stopped| *stopped) => return Err(End),
@@ -228,7 +266,7 @@ impl Follower {
             let after = self.look().await?;
             if same_files && after == look {
                 self.seen = Some(after);
-                return Ok(reading);
+                return Ok(Some(reading));
             }
             // The set of files is another one now, or one was written while it was read.
             look = after;
@@ -251,8 +289,13 @@ impl Follower {
         }
         let answer = match outcome {
             Err(problems) => self.refuse(&problems, news),
-            Ok(loaded) if mark == self.in_force.mark => self.returned(&loaded, news, &by).await,
-            Ok(loaded) => self.admit(loaded, now, news, by).await?,
+            Ok(loaded) => match &by {
+                By::Operator {
+                    confirm: Some(confirm),
+                } if !confirm.is(&loaded.hash) => Answer::OtherHash { hash: loaded.hash },
+                _ if mark == self.in_force.mark => self.returned(&loaded, news, &by).await,
+                _ => self.admit(loaded, now, news, by).await?,
+            },
         };
         if let Answer::OtherHash { .. } = answer {
             // It was not decided about: as if it had not been read.
@@ -317,20 +360,15 @@ impl Follower {
             By::Operator { confirm: None } => (Trigger::Reload, None),
             By::Operator { confirm } => (Trigger::Confirmed, confirm),
         };
-        if let Some(confirm) = &confirm
-            && !confirm.is_of(&loaded.hash)
-        {
-            return Ok(Answer::OtherHash { hash: loaded.hash });
-        }
         let by_operator = matches!(trigger, Trigger::Reload | Trigger::Confirmed);
         if self.state.status().pinned && !by_operator {
-            if news {
+            if news || trigger == Trigger::Asked {
                 let mut status = self.state.status();
                 status.last_error = None;
                 tracing::warn!(
                     generation = status.generation,
                     hash = loaded.hash,
-                    "the configuration was changed; the pinned generation stays in force until `keygate reload`"
+                    "the files hold something else; the pinned generation stays in force until `keygate reload`"
                 );
             }
             return Ok(Answer::Unchanged);
@@ -343,12 +381,18 @@ impl Follower {
         let (access, loaded) = self.compare(loaded).await?;
         let waiting = match (widening, confirm) {
             (Widening::Allow, _) | (Widening::Confirm, Some(_)) => None,
-            (Widening::Confirm, None) => Waiting::of(access, &loaded, now),
+            (Widening::Confirm, None) => self.waiting(&loaded, access, now),
         };
         match waiting {
             Some(waiting) => Ok(self.wait(waiting, &loaded, news, by_operator).await),
             None => self.accept(loaded, now, trigger, Some(access)).await,
         }
+    }
+
+    /// What has to be confirmed of a configuration.
+    fn waiting(&self, loaded: &Loaded, access: AccessChange, now: Timestamp) -> Option<Waiting> {
+        let in_force = self.shared.load();
+        Waiting::of((&self.cold, &in_force.hot), loaded, access, now)
     }
 
     /// What a configuration would change of what is in force.
@@ -385,7 +429,7 @@ impl Follower {
     async fn roll_back(
         &mut self,
         to: Option<Wanted>,
-        confirm: Option<HashPrefix>,
+        confirm: Option<WholeHash>,
     ) -> Result<Answer, End> {
         let Some(kept) = self.kept.clone() else {
             return Ok(Answer::NotKept("no generations are kept".to_owned()));
@@ -396,15 +440,15 @@ impl Follower {
         };
         let main_file = self.main_file.clone();
         if let Some(confirm) = &confirm
-            && !confirm.is_of(&past.hash)
+            && !confirm.is(&past.hash)
         {
             return Ok(Answer::OtherHash { hash: past.hash });
         }
         let loaded = spawn_blocking(move || {
-            let texts = kept.texts(&past);
-            let texts = texts.map_err(|error| Answer::NotKept(causes(&error)))?;
-            load::load_kept(&main_file, texts)
-                .map_err(|problems| Answer::Refused(problems.to_string()))
+            kept.load(&main_file, &past).map_err(|error| match error {
+                UnreadableError::Config(problems) => Answer::Refused(problems.to_string()),
+                error => Answer::NotKept(causes(&error)),
+            })
         });
         let loaded = match loaded.await.map_err(|_| End)? {
             Ok(loaded) => loaded,
@@ -415,14 +459,15 @@ impl Follower {
         let widening = self.shared.load().hot.widening;
         if widening == Widening::Confirm
             && confirm.is_none()
-            && let Some(waiting) = Waiting::of(access, &loaded, now)
+            && let Some(waiting) = self.waiting(&loaded, access, now)
         {
             return Ok(Answer::Waiting(waiting));
         }
         let files = self.files.clone();
         self.files = files.with_secrets_of(&loaded.files);
-        // The files are judged again, against this one.
+        // The files are judged again, against this one, and what is wrong with them is said again.
         self.seen = None;
+        self.judged = None;
         self.accept(loaded, now, Trigger::Rollback, Some(access))
             .await
     }
@@ -433,7 +478,9 @@ impl Follower {
         let mut known: Vec<&Past> = status.history.iter().collect();
         known.reverse();
         let found = match &to {
-            None => known.iter().find(|past| past.hash != status.hash),
+            None => known[original(&known)..]
+                .iter()
+                .find(|past| past.hash != status.hash),
             Some(Wanted::Number(number)) => known.iter().find(|past| past.generation == *number),
             Some(Wanted::Hash(hash)) => known.iter().find(|past| hash.is_of(&past.hash)),
         };
@@ -449,10 +496,23 @@ impl Follower {
     /// Reads what is in force anew where the files are not to be: its secrets and certificates may have changed.
     async fn refresh(&mut self, now: Timestamp) -> Result<(), End> {
         let (main_file, texts) = (self.main_file.clone(), self.in_force.texts.clone());
-        let loaded = spawn_blocking(move || load::load_kept(&main_file, texts));
-        match loaded.await.map_err(|_| End)? {
-            Ok(loaded) if loaded.mark == self.in_force.mark => {}
-            Ok(loaded) => {
+        let loaded = spawn_blocking(move || {
+            let loaded = load::load_kept(&main_file, &texts);
+            loaded.map(|loaded| (loaded.texts == texts, loaded))
+        });
+        let loaded = loaded.await.map_err(|_| End)?;
+        if let Ok((_, loaded)) = &loaded {
+            let files = self.files.clone();
+            self.files = files.with_secrets_of(&loaded.files);
+        }
+        match loaded {
+            Ok((_, loaded)) if loaded.mark == self.in_force.mark => {}
+            Ok((false, _)) => {
+                tracing::error!(
+                    "what is in force cannot be read again as it was: its secrets are not followed"
+                );
+            }
+            Ok((true, loaded)) => {
                 let pinned = self.state.status().pinned;
                 self.replace(loaded, now, Trigger::Files, None, pinned)
                     .await?;
@@ -499,6 +559,7 @@ impl Follower {
         let mut past = Past::of(generation, &loaded, trigger, now);
         past.access = access;
         let kept_error = self.keep(&past, &loaded.texts, pinned).await?;
+        self.unkept = false;
         let mut hot = loaded.hot;
         hot.keep_sessions(&self.shared.load().hot);
         let next = Arc::new(Snapshot {
@@ -528,6 +589,48 @@ impl Follower {
                 let access = AccessChange::between(&old.hot, &next.hot);
                 learn(&state, kept.as_deref(), generation, access);
             })),
+        }
+        Ok(())
+    }
+
+    /// Keeps what the gateway began with; unless the process whose place it took has accepted something since, which then
+    /// is in force here too, and pinned if it was.
+    async fn keep_first(&mut self) -> Result<(), End> {
+        let Some(kept) = self.kept.clone() else {
+            return Ok(());
+        };
+        let (known, main_file) = (self.known, self.main_file.clone());
+        let hash = self.state.status().hash.clone();
+        let newer = spawn_blocking(move || {
+            let index = kept.index().ok()?;
+            let last = index.accepted.last()?;
+            if Some(last.generation) == known || last.hash == hash && !index.pinned {
+                return None;
+            }
+            let loaded = kept.load(&main_file, last).ok()?;
+            Some((last.generation, index.pinned, loaded))
+        });
+        if let Some((generation, pinned, loaded)) = newer.await.map_err(|_| End)? {
+            tracing::warn!(
+                generation,
+                pinned,
+                "the process before this one accepted a generation meanwhile, which is in force"
+            );
+            let now = Timestamp::now();
+            let trigger = match pinned {
+                true => Trigger::Rollback,
+                false => Trigger::Start,
+            };
+            let files = self.files.clone();
+            self.files = files.with_secrets_of(&loaded.files);
+            self.replace(loaded, now, trigger, None, pinned).await?;
+            (self.seen, self.judged) = (None, None);
+            return Ok(());
+        }
+        let last = self.state.status().history.last().cloned();
+        if let (true, Some(past)) = (std::mem::take(&mut self.unkept), last) {
+            let error = self.keep(&past, &self.in_force.texts, false).await?;
+            self.state.status().kept_error = error;
         }
         Ok(())
     }
@@ -589,8 +692,24 @@ impl Follower {
                 "changes to these settings wait for a restart"
             );
         }
-        status.waiting = waiting;
+        status.waiting = waiting.into_iter().map(str::to_owned).collect();
     }
+}
+
+/// Where among generations, the newest first, the one in force was edited: it itself, or what it went back to.
+fn original(newest_first: &[&Past]) -> usize {
+    let mut at = 0;
+    while let Some(past) = newest_first
+        .get(at)
+        .filter(|p| p.trigger == Trigger::Rollback)
+    {
+        let older = newest_first[at + 1..].iter();
+        match older.clone().position(|older| older.hash == past.hash) {
+            Some(distance) => at += 1 + distance,
+            None => break,
+        }
+    }
+    at
 }
 
 fn tell_waiting(waiting: &Waiting, generation: u64) {
@@ -607,7 +726,7 @@ fn tell_waiting(waiting: &Waiting, generation: u64) {
         widened,
         narrowed,
         rerouted,
-        lifts_confirm = waiting.lifts_confirm,
+        why = waiting.reasons(),
         "the configuration was changed and waits: `keygate diff` shows what it would change, `keygate reload --confirm HASH` puts it in force"
     );
 }
@@ -631,43 +750,4 @@ fn learn(state: &State, kept: Option<&Kept>, generation: u64, access: AccessChan
         tracing::warn!(error, "what the configuration changed is not kept");
     }
     tell_access(generation, access);
-}
-
-/// The cold settings that differ, by name.
-fn differences(now: &Cold, new: &Cold) -> Vec<String> {
-    // Taken apart, so that a new field cannot be forgotten here.
-    let Cold {
-        listen,
-        workers,
-        dumpable,
-        trusted_proxies,
-        forwarded,
-        underscores,
-        handover,
-        admin,
-        keys,
-        kept,
-    } = now;
-    [
-        ("server.listen", *listen != new.listen),
-        ("server.workers", *workers != new.workers),
-        ("server.dumpable", *dumpable != new.dumpable),
-        (
-            "server.trusted_proxies",
-            *trusted_proxies != new.trusted_proxies,
-        ),
-        ("server.forwarded", *forwarded != new.forwarded),
-        ("server.underscores", *underscores != new.underscores),
-        ("server.handover", *handover != new.handover),
-        ("admin.listen", admin.listen != new.admin.listen),
-        ("admin.token", admin.token != new.admin.token),
-        ("keys.header", keys.header != new.keys.header),
-        ("keys.store", keys.store != new.keys.store),
-        ("keys.secret", keys.secret != new.keys.secret),
-        ("reload.folder", *kept != new.kept),
-    ]
-    .into_iter()
-    .filter(|(_, differs)| *differs)
-    .map(|(name, _)| name.to_owned())
-    .collect()
 }

@@ -4,8 +4,8 @@
 //! times a second. What differs in content and holds together becomes the next generation, swapped in whole; what does
 //! not leaves the last good one in force, with the reason in the log and in [`Live::status`].
 //!
-//! Two things keep good files from being in force. Where `reload.widening = "confirm"` is, files that let someone do more
-//! wait for [`Ask::Reload`] with their hash. And a generation that an operator went back to is pinned: it stays until
+//! Two things keep good files from being in force. Where `reload.widening = "confirm"` is, what has to be confirmed
+//! ([`Waiting`]) waits for [`Ask::Reload`] with its hash. And a generation that an operator went back to is pinned: it stays until
 //! [`Ask::Reload`], whatever the files hold. What it takes from elsewhere, secrets and certificates, is followed all the
 //! while.
 //!
@@ -20,10 +20,11 @@ use super::history::History;
 use super::load::Loaded;
 use super::settings::{Snapshot, Widening};
 use super::start::Start;
+use super::waiting::Waiting;
 use crate::clock::Timestamp;
 use arc_swap::ArcSwap;
-use ask::Asked;
-pub use ask::{Answer, Ask, Stopped, Waiting};
+pub use ask::{Answer, Ask, Stopped};
+use ask::{Asked, Order};
 use follower::Follower;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,7 +39,7 @@ const ASKS: usize = 16;
 pub struct Live {
     shared: Arc<ArcSwap<Snapshot>>,
     state: Arc<State>,
-    asks: mpsc::Sender<Asked>,
+    orders: mpsc::Sender<Order>,
     stop: watch::Sender<bool>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -65,7 +66,7 @@ pub struct ReloadStatus {
     pub waiting: Vec<String>,
     /// What happens to a change that lets someone do more.
     pub widening: Widening,
-    /// The files, where they let someone do more and wait to be confirmed.
+    /// The files, where they wait to be confirmed.
     pub unconfirmed: Option<Waiting>,
     /// Whether the generation in force stays until an operator asks for the files.
     pub pinned: bool,
@@ -104,6 +105,8 @@ impl Live {
             kept,
             kept_error,
             before,
+            known,
+            is_new,
         } = start;
         let Loaded {
             cold,
@@ -148,18 +151,20 @@ impl Live {
             read: Notify::new(),
         });
         let (stop, stopped) = watch::channel(false);
-        let (asks, asked) = mpsc::channel(ASKS);
+        let (orders, ordered) = mpsc::channel(ASKS);
         let follower = Follower {
             main_file: main_file.to_owned(),
             cold,
             shared: Arc::clone(&shared),
             state: Arc::clone(&state),
-            asked,
+            ordered,
             files,
             seen: None,
             judged: follows_files.then_some(mark),
             in_force: follower::InForce { mark, texts },
             kept,
+            known,
+            unkept: is_new,
             retired: Vec::new(),
             watcher: Hints::new(&state.hint),
             stopped,
@@ -169,7 +174,7 @@ impl Live {
         Arc::new(Live {
             shared,
             state,
-            asks,
+            orders,
             stop,
             task: Mutex::new(Some(task)),
         })
@@ -191,14 +196,24 @@ impl Live {
         self.state.read.notify_one();
     }
 
+    /// The gateway serves now: what it began with is kept as what was accepted last. A start that fails changes nothing
+    /// of what was.
+    pub async fn serves(&self) {
+        let (kept, done) = oneshot::channel();
+        // Without the task there is nothing to be kept any more.
+        if self.orders.send(Order::Serves(kept)).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+
     /// Does what an operator asks, and says what became of it.
     ///
     /// # Errors
     /// When the gateway stops.
     pub async fn ask(&self, ask: Ask) -> Result<Answer, Stopped> {
         let (answer, answered) = oneshot::channel();
-        let asked = Asked { ask, answer };
-        self.asks.send(asked).await.map_err(|_| Stopped)?;
+        let order = Order::Asked(Asked { ask, answer });
+        self.orders.send(order).await.map_err(|_| Stopped)?;
         answered.await.map_err(|_| Stopped)
     }
 
