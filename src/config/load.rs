@@ -5,7 +5,7 @@
 //! read, so one reading finds all that is wrong. Only a reading without an error gives a [`Loaded`].
 
 use super::compile::{self, About};
-use super::fields::{Desk, File, Item, Table};
+use super::fields::{Desk, File, Item, Table, nearest};
 use super::files::{Disk, FileSet, folder_of, is_pattern, relative, resolve};
 use super::headers::HeaderReader;
 use super::hosts::Hosts;
@@ -532,8 +532,12 @@ impl Reader<'_> {
                 Ok(source) => sources.push(source),
                 Err(error) => {
                     self.all_read = false;
-                    self.desk
-                        .error(place, format!("{}: {error}", path.display()));
+                    let message = format!("{}: {error}", path.display());
+                    let mut problem = Problem::error(place, message);
+                    if matches!(error, ReadError::Missing) {
+                        problem.help = like_named(&path);
+                    }
+                    self.desk.report(problem);
                 }
             }
         }
@@ -593,6 +597,19 @@ impl Reader<'_> {
         self.desk.sources.push(Rc::clone(&source));
         Ok(source)
     }
+}
+
+/// What is there in place of a file that is not: one of nearly its name, if there is one.
+fn like_named(path: &Path) -> Option<String> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let entries = std::fs::read_dir(folder.unwrap_or_else(|| Path::new("."))).ok()?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names: Vec<String> = names.take(1000).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let near = nearest(path.file_name()?.to_str()?, &names)?;
+    Some(format!("`{near}` is there; is that the one?"))
 }
 
 /// A file to be walked.
