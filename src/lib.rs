@@ -61,12 +61,13 @@
 //!
 //! A request that asks for WebSocket goes the same way and is judged as a `GET`; when the upstream has agreed, HTTP is over on
 //! both connections and a [`gateway::Tunnel`] carries bytes. What stays open, a tunnel, an event stream, any answer of more
-//! than ten seconds, is kept in a register of the worker's by key, and ends when the key loses what it had: promise 2 holds
-//! for what is already under way.
+//! than ten seconds, is kept in a register of the worker's by key, and ends when the key loses what it had or a new policy
+//! would refuse it: promise 2 holds for what is already under way.
 //!
 //! Meanwhile [`config::Live`] looks at the files. When they changed and hold together, it makes the next snapshot and swaps
-//! it whole; requests that are under way keep theirs. What lets someone do more may have to wait for an operator, and what
-//! was accepted is kept on disk, to go back to. **[`admin`]** tells how all of it is, and takes what operators ask.
+//! it whole; requests that are under way keep theirs, and those that last are judged again. What lets someone do more may
+//! have to wait for an operator, and what was accepted is kept on disk, to go back to. **[`admin`]** tells how all of it is,
+//! and takes what operators ask.
 //!
 //! # The house
 //!

@@ -74,10 +74,10 @@ impl Body for ReplyBody {
             lane.deadline.disarm();
         }
         if let Some(observation) = &self.observation
-            && observation.link().revocation().is_some()
             && matches!(self.content, Content::Upstream(_))
+            && let Some(why) = observation.link().revocation()
         {
-            observation.cut(Outcome::Revoked, "revoked");
+            observation.cut(Outcome::Revoked, why.of_an_answer());
             self.ended = true;
             return Poll::Ready(Some(Err(io::ErrorKind::PermissionDenied.into())));
         }
@@ -131,7 +131,7 @@ impl Drop for ReplyBody {
             && !self.is_end_stream()
         {
             match observation.link().revocation() {
-                Some(_) => observation.refused(Outcome::Revoked, "revoked"),
+                Some(why) => observation.refused(Outcome::Revoked, why.of_an_answer()),
                 None => observation.refused(Outcome::ClientGone, "answer_not_taken"),
             }
         }

@@ -310,10 +310,10 @@ pub struct Link {
     rest: Cell<Duration>,
     /// An answer was cut whose end is the connection's: it must not end as if it were whole.
     cut: Cell<bool>,
-    /// The exchange in hand, while its key is of account.
+    /// The exchange in hand, while it is one with an upstream.
     exchange: RefCell<Weak<Observation>>,
     /// Why the exchange in hand may not go on.
-    revoked: Cell<Option<Revocation>>,
+    revoked: RefCell<Option<Revocation>>,
     /// What begins when the answer's head was sent.
     tunnel: RefCell<Option<Tunnel>>,
 }
@@ -363,7 +363,7 @@ impl Link {
             rest: Cell::new(Duration::ZERO),
             cut: Cell::new(false),
             exchange: RefCell::default(),
-            revoked: Cell::new(None),
+            revoked: RefCell::new(None),
             tunnel: RefCell::new(None),
         });
         link.context.watch.lane(&link);
@@ -474,31 +474,36 @@ impl Link {
         Resting(count)
     }
 
-    /// Notes the exchange whose key is of account from now on.
+    /// Notes the exchange that may come to last.
     pub(super) fn begin_exchange(&self, exchange: &Rc<Observation>) {
         self.exchange.replace(Rc::downgrade(exchange));
     }
 
-    /// The exchange in hand, if its key is of account.
+    /// The exchange in hand, if it is one with an upstream.
     pub(super) fn exchange(&self) -> Option<Rc<Observation>> {
         self.exchange.borrow().upgrade()
     }
 
-    /// The exchange in hand may not go on. Said once: by then it is ending, under a deadline that is not to be lost.
-    pub(super) fn revoke(&self, why: Revocation) {
-        if self.revoked.replace(Some(why)).is_none() {
-            self.deadline.revoke();
+    /// The exchange in hand may not go on. Said once: by then it is ending, under a deadline that is not to be lost. Whether
+    /// it was said now.
+    pub(super) fn revoke(&self, why: Revocation) -> bool {
+        let mut revoked = self.revoked.borrow_mut();
+        if revoked.is_some() {
+            return false;
         }
+        *revoked = Some(why);
+        self.deadline.revoke();
+        true
     }
 
-    /// From now on the exchange ends with what its key may do.
+    /// From now on the exchange ends when it is permitted no longer.
     pub(super) fn watch(&self, exchange: &Rc<Observation>) {
         self.context.watch(exchange);
     }
 
     /// Why the exchange in hand may not go on.
     pub(super) fn revocation(&self) -> Option<Revocation> {
-        self.revoked.get()
+        self.revoked.borrow().clone()
     }
 
     pub(super) fn dig(&self, tunnel: Tunnel) {

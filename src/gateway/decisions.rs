@@ -242,7 +242,7 @@ impl Refusals {
             method: asked.method.clone(),
             path: kept_path,
             host: kept_host,
-            route: observation.route(),
+            route: observation.remnant().route.clone(),
             key: observation.key(),
             generation,
             status,

@@ -32,6 +32,7 @@ mod body;
 mod context;
 mod decisions;
 mod dispatch;
+mod endings;
 mod failures;
 mod floods;
 mod gcra;

@@ -12,12 +12,13 @@ use super::open::Seat;
 use super::upgrade::Wish;
 use super::{Exchange, Link};
 use crate::config::AccessLog;
+use crate::http::Admitted;
 use crate::http::RequestId;
 use crate::http::forwarded::Client;
-use crate::key::{KeyDigest, KeyId};
+use crate::key::{KeyDigest, KeyId, ScopeName};
 use crate::keycache::Principal;
 use crate::net::Peer;
-use crate::policy::{Route, Target};
+use crate::policy::{Policy, Refusal, Target};
 use crate::proxy::REQUEST_ID;
 use http::{Method, Request, Uri, Version};
 use hyper::body::{Body, Incoming};
@@ -44,6 +45,8 @@ pub struct Observation {
     /// Given back with the end of the exchange.
     seats: RefCell<Vec<Seat>>,
     key: Cell<Option<(KeyId, KeyDigest)>>,
+    /// What was asked of an upstream: whatever lasts is judged again.
+    asked: RefCell<Option<Admitted>>,
     /// The register of exchanges that last has it.
     watched: Cell<bool>,
     outcome: Cell<Outcome>,
@@ -84,6 +87,7 @@ impl Observation {
             route: Cell::new(NO_ROUTE),
             unserved_management: Cell::new(false),
             key: Cell::new(None),
+            asked: RefCell::new(None),
             standing: Cell::new(None),
             seats: RefCell::new(Vec::new()),
             watched: Cell::new(false),
@@ -139,18 +143,31 @@ impl Observation {
         self.key.get()
     }
 
-    /// Whether the exchange was not in the register of those that last; it is from now on.
+    /// The request goes to an upstream, and may last.
+    pub(super) fn asks(&self, admitted: Admitted) {
+        self.asked.replace(Some(admitted));
+    }
+
+    /// Whether the exchange is one with an upstream and was not in the register of those that last; it is from now on.
     pub(super) fn begin_watch(&self) -> bool {
-        !self.watched.replace(true)
+        if self.watched.get() {
+            return false;
+        }
+        let mut asked = self.asked.borrow_mut();
+        *asked = asked.as_ref().map(Admitted::detached);
+        self.watched.set(asked.is_some());
+        asked.is_some()
+    }
+
+    /// Why this policy refuses the request, if it does, to who has a key of this scope, or none.
+    pub(super) fn refusal(&self, policy: &Policy, scope: Option<&ScopeName>) -> Option<Refusal> {
+        let asked = self.asked.borrow();
+        let routed = policy.route(asked.as_ref()?);
+        policy.judge(routed, scope).err()
     }
 
     pub(super) fn is_older_than(&self, age: Duration) -> bool {
         self.started.elapsed() > age
-    }
-
-    /// The route that was matched.
-    pub(super) fn route(&self) -> Option<Arc<Route>> {
-        self.remnant().route.clone()
     }
 
     /// Notes how the bucket of the key stands: every answer from here on says it.

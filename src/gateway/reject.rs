@@ -45,7 +45,7 @@ pub enum Reject {
     Maintenance(Arc<Maintenance>),
     #[error("the body is larger than the limit")]
     BodyTooLarge,
-    #[error("the key lost its access while the request was served")]
+    #[error("what permitted it is there no longer")]
     Revoked(Revocation),
     #[error("the upstream did not answer")]
     Forward(#[from] ForwardError),
@@ -167,6 +167,7 @@ impl Reject {
             Reject::BodyTooLarge => "body_too_large",
             Reject::Revoked(Revocation::Key) => "key_revoked",
             Reject::Revoked(Revocation::Scope) => "scope_revoked",
+            Reject::Revoked(Revocation::Policy(_)) => "policy_changed",
             Reject::Forward(error) => match error {
                 ForwardError::Connect(_) => "upstream_connect",
                 ForwardError::Refused(Refused::Out, _) => "upstream_all_out",
@@ -275,6 +276,9 @@ impl Reject {
                 return Some(unknown_key());
             }
             Reject::Revoked(Revocation::Scope) => return Some(no_access()),
+            Reject::Revoked(Revocation::Policy(refusal)) => {
+                return Reject::Refused(*refusal).body();
+            }
             Reject::Forward(error) => match error {
                 ForwardError::Connect(_)
                 | ForwardError::BrokenOff(_)
@@ -323,7 +327,6 @@ impl Reject {
             Reject::NoKey
             | Reject::SeveralKeys
             | Reject::Unidentified(_)
-            | Reject::Refused(Refusal::Unidentified)
             | Reject::Revoked(Revocation::Key)
             | Reject::Forward(ForwardError::Revoked)
             | Reject::Management(ManagementError::ActorGone) => {
@@ -350,8 +353,9 @@ impl Reject {
             Reject::Forward(ForwardError::Refused(_, after)) => {
                 headers.insert(header::RETRY_AFTER, gcra::seconds(*after));
             }
-            Reject::Refused(Refusal::MethodNotAllowed { allow }) => {
-                headers.insert(header::ALLOW, allow.clone());
+            Reject::Refused(refusal) => refusal_headers(refusal, challenge, headers),
+            Reject::Revoked(Revocation::Policy(refusal)) => {
+                refusal_headers(refusal, challenge, headers);
             }
             Reject::Management(ManagementError::StoreUnavailable(_)) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
@@ -363,12 +367,6 @@ impl Reject {
             }
             Reject::Preflight(_)
             | Reject::Admit(_)
-            | Reject::Refused(
-                Refusal::NoRoute
-                | Refusal::Denied
-                | Refusal::AmbiguousTarget
-                | Refusal::ScopeLacking,
-            )
             | Reject::BodyTooLarge
             | Reject::Revoked(Revocation::Scope)
             | Reject::Forward(_)
@@ -382,6 +380,19 @@ impl Reject {
             | Reject::ManagementBody
             | Reject::ManagementBodyTooSlow => {}
         }
+    }
+}
+
+/// The headers that belong to the policy's refusal.
+fn refusal_headers(refusal: &Refusal, challenge: &HeaderValue, headers: &mut HeaderMap) {
+    match refusal {
+        Refusal::Unidentified => {
+            headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
+        }
+        Refusal::MethodNotAllowed { allow } => {
+            headers.insert(header::ALLOW, allow.clone());
+        }
+        Refusal::NoRoute | Refusal::Denied | Refusal::AmbiguousTarget | Refusal::ScopeLacking => {}
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the workers of a process share, besides the key cache and the snapshot: what is counted by network and by
 //! key, how the servers of upstreams are, and the way to the log.
 
+use super::endings::Endings;
 use super::failures::Failures;
 use super::floods::Floods;
 use super::gcra::Buckets;
@@ -23,6 +24,8 @@ pub struct Shared {
     pub(super) rates: Buckets<(KeyId, RouteIdentity)>,
     /// Of `streams`, `streams_per_key` and `connections_per_network`.
     pub(super) open: Arc<Register>,
+    /// Of open exchanges, by the policy.
+    pub(super) endings: Endings,
     pub(super) fleet: Arc<Fleet>,
     pub(super) log: LogQueue,
 }
@@ -35,6 +38,7 @@ impl Shared {
             floods: Floods::new(now),
             rates: Buckets::new(now, BUCKETS),
             open: Arc::default(),
+            endings: Endings::default(),
             fleet,
             log,
         }

@@ -1,5 +1,5 @@
-//! An exchange that has left HTTP: bytes both ways, until either side ends it, nothing moves for too long, or the key
-//! loses what it had.
+//! An exchange that has left HTTP: bytes both ways, until either side ends it, nothing moves for too long, or it is
+//! permitted no longer.
 
 use super::metrics::Outcome;
 use super::observe::Observation;
@@ -83,7 +83,7 @@ impl Tunnel {
         })
         .await;
         match (farewell, ended) {
-            (Some(_), _) => observation.refused(Outcome::Revoked, "tunnel_revoked"),
+            (Some(why), _) => observation.refused(Outcome::Revoked, why.of_a_tunnel()),
             (None, Ok(())) => {}
             (None, Err(End::Broken(error))) => {
                 tracing::debug!(id = observation.id().as_str(), %error, "a tunnel broke");

@@ -98,6 +98,24 @@ impl Admitted {
     pub fn needs(&self) -> Exceptions {
         self.needs
     }
+
+    /// A copy to keep for long: all that a policy looks at, and no query. A head shares its memory with whatever else came in
+    /// the same read, the key too; this has its own.
+    pub fn detached(&self) -> Admitted {
+        let whole = "a part of what was one already";
+        let target = match self.path() {
+            "*" => PathAndQuery::from_static("*"),
+            path => PathAndQuery::try_from(path).expect(whole),
+        };
+        Admitted {
+            method: self.method.clone(),
+            host: HeaderValue::from_bytes(self.host.as_bytes()).expect(whole),
+            host_len: self.host_len,
+            target,
+            path_len: self.path_len,
+            needs: self.needs,
+        }
+    }
 }
 
 /// Judges the head of a request.
@@ -391,6 +409,29 @@ mod tests {
         assert_eq!(a.path_and_query().as_str(), "/v3/c?q=%zz&r=;");
         assert_eq!(a.host(), "api.example");
         assert_eq!(a.authority(), "api.example:80");
+    }
+
+    #[test]
+    fn what_is_kept_for_long_is_all_that_a_policy_looks_at_and_no_query() {
+        for (method, uri, path) in [
+            ("GET", "/v3/%63?q=1", "/v3/c"),
+            ("GET", "/a//b;[x]%2F%C3%A9?", "/a//b;[x]%2F%C3%A9"),
+            ("PURGE", "http://api.example:80?q", "/"),
+            ("OPTIONS", "*", "*"),
+        ] {
+            let a = judge(method, uri, &[("host", "api.example:80")]).unwrap();
+            let kept = a.detached();
+            assert_eq!(kept.path(), path, "{uri}");
+            assert_eq!(kept.path_and_query().as_str(), path, "{uri}");
+            assert_eq!(kept.query(), None, "{uri}");
+            assert_eq!(
+                (kept.method(), kept.host(), kept.authority(), kept.needs()),
+                (a.method(), a.host(), a.authority(), a.needs()),
+                "{uri}"
+            );
+            let own = |a: &Admitted| a.path().as_ptr();
+            assert!(path.len() < 2 || own(&kept) != own(&a), "{uri}");
+        }
     }
 
     /// Over HTTP/2 it came through, to servers of HTTP/1.1 that may read anything in such a line.

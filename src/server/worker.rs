@@ -191,7 +191,7 @@ impl Seat {
             let mut looks = tokio::time::interval(LOOK_EVERY);
             loop {
                 looks.tick().await;
-                watching.look_at_keys();
+                watching.look_again();
                 watching.flush_access_lines();
             }
         });

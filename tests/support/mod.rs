@@ -11,6 +11,7 @@ pub mod fault_proxy;
 pub mod fleet;
 pub mod frames;
 pub mod house;
+pub mod lasting;
 pub mod local;
 pub mod port;
 pub mod process;
