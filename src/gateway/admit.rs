@@ -6,6 +6,7 @@
 //! without one, their scopes and what does not exist remain the same to it. `cors = false` on a route leaves its preflights to
 //! the line, where they need a route and a key as any request does.
 
+use super::decisions::Unread;
 use super::observe::Head;
 use super::{Exchange, Generation, Reject};
 use crate::http::Admitted;
@@ -15,10 +16,15 @@ use http::{HeaderValue, Method};
 use std::sync::Arc;
 
 pub(super) fn admit(exchange: Exchange<Head>) -> Result<Exchange<Admitted>, Reject> {
-    if exchange.link.context.is_overloaded() {
-        return Err(Reject::Overloaded);
-    }
     let head = &exchange.proof;
+    let unread = |reject: Reject| {
+        let asked = Unread::of(head, &exchange.headers);
+        exchange.observation.unread(asked);
+        reject
+    };
+    if exchange.link.context.is_overloaded() {
+        return Err(unread(Reject::Overloaded));
+    }
     let rules = &exchange.generation.admit;
     let admitted = crate::http::admit(
         &head.method,
@@ -26,13 +32,16 @@ pub(super) fn admit(exchange: Exchange<Head>) -> Result<Exchange<Admitted>, Reje
         head.version,
         &exchange.headers,
         rules,
-    )?;
+    )
+    .map_err(|error| unread(error.into()))?;
     if exchange.generation.has_cors
         && let Some(asked) = cors::preflight(&head.method, &exchange.headers)
         && let Some(cors) = cors_of(&exchange.generation, &admitted, asked)
     {
         return Err(Reject::Preflight(cors));
     }
+    // A clone counts two references up; to move it in and let nobody borrow it was measured, and is no cheaper.
+    exchange.observation.asks(admitted.clone());
     exchange.try_map(|_| Ok(admitted))
 }
 

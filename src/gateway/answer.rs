@@ -1,6 +1,6 @@
 //! The one place where refusals become HTTP, and where every answer gets what all answers have.
 
-use super::decisions::{Asked, Refused};
+use super::decisions::Refused;
 use super::observe::{Head, Observation};
 use super::{Exchange, Reject, ReplyBody};
 use crate::gateway::generation::Generation;
@@ -46,7 +46,6 @@ where
         // Over HTTP/1.1 there is no gRPC.
         let is_grpc = exchange.proof.version == Version::HTTP_2 && grpc::is_grpc(&exchange.headers);
         let finish = Finish {
-            asked: Asked::of(&exchange.proof, &exchange.headers),
             observation: Rc::clone(&exchange.observation),
             generation,
             origin,
@@ -84,8 +83,6 @@ impl<F: Future<Output = Result<Response<ReplyBody>, Reject>>> Future for AnswerF
 
 /// What is needed once the line has decided.
 struct Finish {
-    /// For what is refused.
-    asked: Asked,
     observation: Rc<Observation>,
     generation: Rc<Generation>,
     origin: Option<HeaderValue>,
@@ -179,7 +176,7 @@ impl Finish {
             let generation = self.generation.snapshot.generation;
             let refusals = &self.observation.link().context.refusals;
             let status = status.as_u16();
-            refusals.keep(&self.observation, &self.asked, generation, status, refused);
+            refusals.keep(&self.observation, generation, status, refused);
         }
     }
 

@@ -25,8 +25,8 @@ pub const KEPT: usize = 512;
 /// How much of a path or a host is kept: more has no reading that a route takes, or is refused for its length.
 const MOST_BYTES: usize = 1024;
 
-/// What a request asks for, shared with its head.
-pub(super) struct Asked {
+/// What a request asks for that was refused before its head had one reading.
+pub(super) struct Unread {
     method: Method,
     target: Option<PathAndQuery>,
     host: Host,
@@ -38,9 +38,9 @@ enum Host {
     Authority(Authority),
 }
 
-impl Asked {
+impl Unread {
     pub(super) fn of(head: &Head, headers: &HeaderMap) -> Self {
-        Asked {
+        Unread {
             method: head.method.clone(),
             target: head.uri.path_and_query().cloned(),
             host: match (head.uri.authority(), headers.get(header::HOST)) {
@@ -51,11 +51,15 @@ impl Asked {
         }
     }
 
-    fn path(&self) -> &str {
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    pub(super) fn path(&self) -> &str {
         self.target.as_ref().map_or("", PathAndQuery::path)
     }
 
-    fn host(&self) -> &str {
+    pub(super) fn host(&self) -> &str {
         match &self.host {
             Host::None => "",
             Host::Header(value) => value.to_str().unwrap_or_default(),
@@ -197,13 +201,30 @@ impl Refusals {
     pub(super) fn keep(
         &self,
         observation: &Observation,
-        asked: &Asked,
+        generation: u64,
+        status: u16,
+        refused: Refused,
+    ) {
+        observation.asked(|method, host, path| {
+            self.put(
+                observation,
+                (method, host, path),
+                generation,
+                status,
+                refused,
+            );
+        });
+    }
+
+    fn put(
+        &self,
+        observation: &Observation,
+        (method, host, path): (&Method, &str, &str),
         generation: u64,
         status: u16,
         refused: Refused,
     ) {
         let is_management = observation.is_management();
-        let (path, host) = (asked.path(), asked.host());
         let path = match is_management || path.len() > MOST_BYTES {
             true => "",
             false => path,
@@ -239,7 +260,7 @@ impl Refusals {
             id,
             at: Timestamp::now(),
             client: observation.client(),
-            method: asked.method.clone(),
+            method: method.clone(),
             path: kept_path,
             host: kept_host,
             route: observation.remnant().route.clone(),

@@ -60,8 +60,7 @@ pub(super) async fn dispatch(exchange: Exchange<Cleared>) -> Result<Response<Rep
         body_state: &state,
         attempts: observation.attempts(),
     };
-    // A clone counts two references up; to move it in and let nobody borrow it was measured, and is no cheaper.
-    observation.asks(cleared.admitted().clone());
+    observation.goes_up();
     link.begin_exchange(&observation);
     if lasts_by_its_type(&headers) {
         // A call of gRPC may be under way for long before the head of its answer comes.

@@ -5,6 +5,7 @@
 //! uncounted, and nothing has to remember to count.
 
 use super::access_line::Line;
+use super::decisions::Unread;
 use super::gcra::Standing;
 use super::generation::{Generation, Remnant};
 use super::metrics::{Labels, NO_ROUTE, Outcome, method_label};
@@ -45,8 +46,12 @@ pub struct Observation {
     /// Given back with the end of the exchange.
     seats: RefCell<Vec<Seat>>,
     key: Cell<Option<(KeyId, KeyDigest)>>,
-    /// What was asked of an upstream: whatever lasts is judged again.
+    /// What it asks for: what lasts is judged again by it, and what is refused can be asked about.
     asked: RefCell<Option<Admitted>>,
+    /// What it asks for that was refused before that.
+    unread: RefCell<Option<Box<Unread>>>,
+    /// It goes to an upstream.
+    goes_up: Cell<bool>,
     /// The register of exchanges that last has it.
     watched: Cell<bool>,
     outcome: Cell<Outcome>,
@@ -88,6 +93,8 @@ impl Observation {
             unserved_management: Cell::new(false),
             key: Cell::new(None),
             asked: RefCell::new(None),
+            unread: RefCell::new(None),
+            goes_up: Cell::new(false),
             standing: Cell::new(None),
             seats: RefCell::new(Vec::new()),
             watched: Cell::new(false),
@@ -144,13 +151,32 @@ impl Observation {
     }
 
     /// The request goes to an upstream, and may last.
+    pub(super) fn goes_up(&self) {
+        self.goes_up.set(true);
+    }
+
+    /// What the request asks for has no one reading, or was not looked at.
+    pub(super) fn unread(&self, unread: Unread) {
+        self.unread.replace(Some(Box::new(unread)));
+    }
+
+    /// Method, host and path of the request, as far as they are known.
+    pub(super) fn asked<T>(&self, use_it: impl FnOnce(&Method, &str, &str) -> T) -> T {
+        match (&*self.asked.borrow(), &*self.unread.borrow()) {
+            (Some(admitted), _) => use_it(admitted.method(), admitted.authority(), admitted.path()),
+            (None, Some(unread)) => use_it(unread.method(), unread.host(), unread.path()),
+            (None, None) => use_it(&Method::GET, "", ""),
+        }
+    }
+
+    /// What the request asks for.
     pub(super) fn asks(&self, admitted: Admitted) {
         self.asked.replace(Some(admitted));
     }
 
     /// Whether the exchange is one with an upstream and was not in the register of those that last; it is from now on.
     pub(super) fn begin_watch(&self) -> bool {
-        if self.watched.get() {
+        if self.watched.get() || !self.goes_up.get() {
             return false;
         }
         let mut asked = self.asked.borrow_mut();
