@@ -1057,3 +1057,64 @@ fn after_a_take_over_only_the_new_process_says_what_was_accepted() {
     open.send("67890");
     assert_eq!(open.answer(false).status, 200);
 }
+
+#[test]
+fn check_tells_what_a_start_would_make_of_the_files() {
+    let folder = folder(CONFIRM, ROUTES);
+    let check = || {
+        let check = folder.keygate(&["check"]);
+        (code(&check), format!("{}{}", check.stdout, check.stderr))
+    };
+    let (status, said) = check();
+    assert!(status == 0 && !said.contains("confirmed"), "{said}");
+    assert!(
+        !folder.path().join("data").exists(),
+        "nothing is made by looking"
+    );
+    let gateway = folder.start();
+    let hash = policy(&gateway)["hash"]
+        .as_str()
+        .expect("a hash")
+        .to_owned();
+    // What a killed process left half written goes with the next generation.
+    let kept = folder.path().join("data/generations");
+    let left = [
+        format!("{hash}.json.new-1"),
+        "index.json.new-1".to_owned(),
+        format!("{}.json", "0".repeat(64)),
+    ];
+    for name in &left {
+        fs::write(kept.join(name), "half").expect("write");
+    }
+    fs::write(kept.join("mine.json"), "mine").expect("write");
+    folder.write("routes.toml", &format!("{ROUTES}# same\n"));
+    until(&gateway, |policy| policy["generation"] == 2);
+    assert!(left.iter().all(|name| !kept.join(name).exists()));
+    assert!(kept.join("mine.json").exists());
+
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}"));
+    let (status, said) = check();
+    assert!(
+        status == 0 && said.contains("note: it lets someone do more: so these files wait"),
+        "{said}"
+    );
+    folder.write("routes.toml", ROUTES);
+    until(&gateway, |policy| policy["unconfirmed"].is_null());
+    assert_eq!(code(&ask(&folder, &gateway, &["rollback", "2"])), 0);
+    let (status, said) = check();
+    assert!(
+        status == 0 && said.contains("generation 4 is pinned")
+            || said.contains("generation 3 is pinned"),
+        "{said}"
+    );
+    fs::set_permissions(
+        folder.path().join("secret/admin-token"),
+        fs::Permissions::from_mode(0o644),
+    )
+    .expect("chmod");
+    let (status, said) = check();
+    assert!(status == 2 && said.contains("mode 0644"), "{said}");
+    fs::write(kept.join("index.json"), "half").expect("write");
+    let (status, said) = check();
+    assert!(status == 2 && said.contains("index.json"), "{said}");
+}

@@ -75,7 +75,8 @@ pub fn run(args: RunArgs) -> ExitCode {
     };
     let generations = args.generations.as_deref();
     let start = Start::decide(&args.config, generations, args.confirm.as_ref());
-    let started = start.map_err(RunError::from);
+    let started = start.and_then(|mut start| start.prepare().map(|()| start));
+    let started = started.map_err(RunError::from);
     match started.and_then(|start| self::start(&args.config, start, place)) {
         Ok(mut running) => {
             running.generations = args.generations;

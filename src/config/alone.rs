@@ -34,7 +34,6 @@ pub fn load_admin(main_file: &Path) -> Result<AdminSettings, Problems> {
 pub(super) fn load_kept_folder(main_file: &Path) -> Result<PathBuf, Problems> {
     read_alone(main_file, |root, folder, desk| {
         let keys = process::keys(root, folder, desk);
-        let (_, kept) = process::reload(root, &keys.settings.store, folder, desk);
-        kept
+        process::reload(root, &keys.settings.store, folder, desk).kept
     })
 }

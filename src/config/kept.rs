@@ -149,15 +149,32 @@ impl Kept {
         index.accepted.pop_if(|last| last.hash == past.hash);
         index.accepted.push(past.clone());
         let beyond = index.accepted.len().saturating_sub(MOST);
-        let gone: Vec<Past> = index.accepted.drain(..beyond).collect();
+        index.accepted.drain(..beyond);
         index.pinned = pinned;
         self.write_index(&index)?;
-        let still: BTreeSet<&str> = index.accepted.iter().map(|past| &*past.hash).collect();
-        for past in gone.iter().filter(|past| !still.contains(&*past.hash)) {
-            // What stays costs space and nothing else.
-            let _ = std::fs::remove_file(self.path(&past.hash));
-        }
+        self.tidy(&index);
         Ok(())
+    }
+
+    /// Removes the texts of generations that are not known any more, and what killed processes left half written. What
+    /// stays costs space and nothing else.
+    fn tidy(&self, index: &Index) {
+        let known: BTreeSet<&str> = index.accepted.iter().map(|past| &*past.hash).collect();
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten();
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some((hash, kind)) = name.to_str().and_then(|name| name.split_once('.')) else {
+                continue;
+            };
+            let is_hash = hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+            let is_left = match kind {
+                "json" => is_hash && !known.contains(hash),
+                kind => kind.starts_with("json.new-") && (is_hash || hash == "index"),
+            };
+            if is_left {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// Adds what a generation changed.

@@ -24,13 +24,15 @@ pub(super) struct Listeners<'a> {
     pub(super) underscores: Underscores,
     pub(super) handover: Option<ListenAddress>,
     pub(super) admin: AdminSettings,
+    /// Its token's, or its own.
+    pub(super) admin_place: Place,
     /// Where the file of hosts is named. It is hot, and so is its name.
     pub(super) hosts: Option<Item<'a>>,
 }
 
 /// `[admin]` for commands that need nothing else.
 pub(super) fn admin(root: &mut Table<'_>, folder: &Path, desk: &mut Desk) -> AdminSettings {
-    admin_table(root, folder, &mut Taken::default(), desk)
+    admin_table(root, folder, &mut Taken::default(), desk).0
 }
 
 /// Who may connect to a Unix socket where no `mode` is written: whoever runs keygate.
@@ -129,7 +131,7 @@ pub(super) fn listeners<'a>(
             proxy_protocol: None,
         });
     }
-    let admin = admin_table(root, folder, &mut taken, desk);
+    let (admin, admin_place) = admin_table(root, folder, &mut taken, desk);
     Listeners {
         listen,
         tls,
@@ -140,6 +142,7 @@ pub(super) fn listeners<'a>(
         underscores: underscores.unwrap_or_default(),
         handover,
         admin,
+        admin_place,
         hosts,
     }
 }
@@ -149,14 +152,16 @@ fn admin_table(
     folder: &Path,
     taken: &mut Taken,
     desk: &mut Desk,
-) -> AdminSettings {
+) -> (AdminSettings, Place) {
+    let mut place = root.place();
     let mut admin = AdminSettings {
         listen: Some(local(9901)),
         token: None,
     };
     let Some(mut table) = table(root, "admin", desk) else {
-        return admin;
+        return (admin, place);
     };
+    place = table.place();
     if let Some(field) = table.field("listen") {
         if field.as_text() == Some("") {
             admin.listen = None;
@@ -173,11 +178,12 @@ fn admin_table(
             admin.listen = Some(written.address);
         }
     }
-    admin.token = table
-        .field("token")
-        .and_then(|field| secret_path(&field, folder, desk));
+    if let Some(field) = table.field("token") {
+        place = field.place();
+        admin.token = secret_path(&field, folder, desk);
+    }
     table.finish(desk);
-    admin
+    (admin, place)
 }
 
 /// The path of the socket that a successor asks at; empty for none.

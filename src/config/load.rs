@@ -67,6 +67,10 @@ pub struct Loaded {
     pub store_spot: Spot,
     /// Where the master secret's file is named, likewise.
     pub secret_spot: Spot,
+    /// Where the admin listener is set up, for what is wrong with its token.
+    pub admin_spot: Spot,
+    /// Where it is said which changes have to be confirmed.
+    pub reload_spot: Spot,
     pub(super) mark: Mark,
 }
 
@@ -191,23 +195,29 @@ fn read_from(disk: &Disk, main_file: &Path, secrets: Secrets, purpose: Purpose) 
         place: place.clone(),
         excerpt: desk.excerpt(place),
     };
-    let spots = loaded.as_ref().map(|p| (spot(&p.store), spot(&p.secret)));
+    let spots = loaded
+        .as_ref()
+        .map(|p| [&p.store, &p.secret, &p.admin, &p.reload].map(spot));
     let problems = desk.into_problems();
     let outcome = match loaded.zip(spots) {
-        Some((parts, (store_spot, secret_spot))) if !failed => Ok(Loaded {
-            cold: parts.cold,
-            hot: parts.hot,
-            hash: hash.finalize().to_hex().to_string(),
-            files: files.clone(),
-            texts,
-            warnings: problems,
-            routes: parts.routes,
-            expectations: parts.expectations,
-            lints: parts.lints,
-            store_spot,
-            secret_spot,
-            mark,
-        }),
+        Some((parts, [store_spot, secret_spot, admin_spot, reload_spot])) if !failed => {
+            Ok(Loaded {
+                cold: parts.cold,
+                hot: parts.hot,
+                hash: hash.finalize().to_hex().to_string(),
+                files: files.clone(),
+                texts,
+                warnings: problems,
+                routes: parts.routes,
+                expectations: parts.expectations,
+                lints: parts.lints,
+                store_spot,
+                secret_spot,
+                admin_spot,
+                reload_spot,
+                mark,
+            })
+        }
         _ => Err(Problems(problems)),
     };
     Reading {
@@ -225,6 +235,8 @@ struct Parts {
     lints: Levels,
     store: Place,
     secret: Place,
+    admin: Place,
+    reload: Place,
 }
 
 struct Reader<'d> {
@@ -335,7 +347,7 @@ impl Reader<'_> {
         let log = process::log(&mut root, &mut self.desk);
         let keys = process::keys(&mut root, &self.folder, &mut self.desk);
         let store = &keys.settings.store;
-        let (widening, kept) = process::reload(&mut root, store, &self.folder, &mut self.desk);
+        let reload = process::reload(&mut root, store, &self.folder, &mut self.desk);
         let management = process::management(&mut root, &mut self.desk);
         let timeouts = process::timeouts(&mut root, &mut self.desk);
         let limits = process::limits(&mut root, &mut self.desk);
@@ -430,12 +442,12 @@ impl Reader<'_> {
                 handover: listeners.handover,
                 admin: listeners.admin,
                 keys: keys.settings,
-                kept,
+                kept: reload.kept,
             },
             hot: Hot {
                 log,
                 reveal: keys.reveal,
-                widening,
+                widening: reload.widening,
                 timeouts,
                 limits,
                 tls: listeners.tls,
@@ -451,6 +463,8 @@ impl Reader<'_> {
             lints,
             store: keys.store_place,
             secret: keys.secret_place,
+            admin: listeners.admin_place,
+            reload: reload.place,
         })
     }
 

@@ -158,32 +158,40 @@ fn path(text: &str, folder: &Path) -> Result<PathBuf, Unreadable> {
     Ok(absolute(folder, text))
 }
 
+/// `[reload]`.
+pub(super) struct Reload {
+    pub(super) widening: Widening,
+    pub(super) kept: PathBuf,
+    /// Of `widening`, or of the table.
+    pub(super) place: Place,
+}
+
 /// `[reload]`; the store's file says where generations are kept by default, beside it.
-pub(super) fn reload(
-    root: &mut Table<'_>,
-    store: &Path,
-    folder: &Path,
-    desk: &mut Desk,
-) -> (Widening, PathBuf) {
-    let mut widening = Widening::Allow;
-    let mut kept = store.with_file_name("generations");
-    let Some(mut table) = table(root, "reload", desk) else {
-        return (widening, kept);
+pub(super) fn reload(root: &mut Table<'_>, store: &Path, folder: &Path, desk: &mut Desk) -> Reload {
+    let mut reload = Reload {
+        widening: Widening::Allow,
+        kept: store.with_file_name("generations"),
+        place: root.place(),
     };
+    let Some(mut table) = table(root, "reload", desk) else {
+        return reload;
+    };
+    reload.place = table.place();
     if let Some(word) = table.field("widening").and_then(|field| {
+        reload.place = field.place();
         let words = [("allow", Widening::Allow), ("confirm", Widening::Confirm)];
         field.word(desk, &words)
     }) {
-        widening = word;
+        reload.widening = word;
     }
     if let Some(path) = table
         .field("folder")
         .and_then(|field| field.parse(desk, "the path of a folder", |text| path(text, folder)))
     {
-        kept = path;
+        reload.kept = path;
     }
     table.finish(desk);
-    (widening, kept)
+    reload
 }
 
 pub(super) fn absolute(folder: &Path, path: &str) -> PathBuf {

@@ -80,7 +80,7 @@ impl Start {
         start
     }
 
-    /// Reads the files and what was kept, and decides. What is in force for the first time is kept once the gateway serves.
+    /// Reads the files and what was kept, and decides; writes nothing. What is in force for the first time is kept once the gateway serves.
     /// `folder` is where generations are kept, whatever the files say of that.
     ///
     /// # Errors
@@ -107,7 +107,7 @@ impl Start {
             }
             // What cannot be read is written anew.
             let index = kept.index().unwrap_or_default();
-            return Start::files(loaded, kept, index, Trigger::Confirmed);
+            return Ok(Start::files(loaded, kept, index, Trigger::Confirmed));
         }
         let index = match (kept.index(), &files) {
             (Ok(index), _) => index,
@@ -119,7 +119,7 @@ impl Start {
         };
         let Some(last) = index.accepted.last().cloned() else {
             let loaded = files.map_err(StartError::Config)?;
-            return Start::files(loaded, kept, index, Trigger::Start);
+            return Ok(Start::files(loaded, kept, index, Trigger::Start));
         };
         if index.pinned {
             let generation = last.generation;
@@ -145,7 +145,7 @@ impl Start {
             });
         }
         if last.widening == Widening::Allow {
-            return Start::files(loaded, kept, index, Trigger::Start);
+            return Ok(Start::files(loaded, kept, index, Trigger::Start));
         }
         let old = kept.load(main_file, &last);
         let old = old.map_err(|source| StartError::Last {
@@ -155,7 +155,7 @@ impl Start {
         let access = AccessChange::between(&old.hot, &loaded.hot);
         let now = Timestamp::now();
         match Waiting::of((&old.cold, &old.hot), &loaded, access, now) {
-            None => Start::files(loaded, kept, index, Trigger::Start),
+            None => Ok(Start::files(loaded, kept, index, Trigger::Start)),
             Some(waiting) => Ok(Start {
                 known: Some(last.generation),
                 history: History::of(index.accepted),
@@ -181,30 +181,45 @@ impl Start {
         }
     }
 
+    /// Makes the folder of kept generations, if there is none, and sees whether it can be written to.
+    ///
+    /// # Errors
+    /// When it cannot, and what is in force asks for confirmations: they would hold until the next start only.
+    pub fn prepare(&mut self) -> Result<(), StartError> {
+        let prepared = self.kept.as_ref().map(|kept| kept.prepare());
+        match (prepared, self.loaded.hot.widening) {
+            (None | Some(Ok(())), _) => Ok(()),
+            (Some(Err(source)), Widening::Confirm) => Err(StartError::NotKept(source)),
+            (Some(Err(error)), Widening::Allow) => {
+                self.kept_error = Some(crate::net::causes(&error));
+                Ok(())
+            }
+        }
+    }
+
+    /// The number of the generation that is pinned, if one is.
+    pub fn pinned(&self) -> Option<u64> {
+        let last = self.history.last().filter(|_| self.pinned);
+        last.map(|past| past.generation)
+    }
+
+    /// What the files hold, where it has to be confirmed.
+    pub fn waiting(&self) -> Option<&Waiting> {
+        self.waiting.as_ref()
+    }
+
     /// Puts the files in force, as a generation of its own.
-    fn files(
-        loaded: Loaded,
-        kept: Arc<Kept>,
-        index: Index,
-        trigger: Trigger,
-    ) -> Result<Self, StartError> {
+    fn files(loaded: Loaded, kept: Arc<Kept>, index: Index, trigger: Trigger) -> Self {
         let before = index.accepted.last().cloned();
         let number = before.as_ref().map_or(1, |past| past.generation + 1);
-        let kept_error = match (kept.prepare(), loaded.hot.widening) {
-            (Ok(()), _) => None,
-            // It would hold until the next start only.
-            (Err(source), Widening::Confirm) => return Err(StartError::NotKept(source)),
-            (Err(error), Widening::Allow) => Some(crate::net::causes(&error)),
-        };
         let mut start = Start::plain(loaded);
         start.history = History::of(index.accepted);
         start.begin(number, trigger);
-        start.kept_error = kept_error;
         start.kept = Some(kept);
         start.known = before.as_ref().map(|past| past.generation);
         start.before = before;
         start.is_new = true;
-        Ok(start)
+        start
     }
 
     fn begin(&mut self, number: u64, trigger: Trigger) {

@@ -11,7 +11,8 @@ mod format;
 
 use format::Report;
 
-use crate::config::{self, Loaded, Problem, Problems, Purpose, Secrets, Severity};
+use crate::admin::{Token, TokenError};
+use crate::config::{self, Loaded, Problem, Problems, Purpose, Secrets, Severity, Start};
 use crate::key::ScopeName;
 use crate::policy::lint::{Level, Lint};
 use crate::store::{self, OpenMode, OpenOptions, Peek, StoreError};
@@ -115,6 +116,9 @@ fn check(
         Ok(mut loaded) => {
             let mut problems = std::mem::take(&mut loaded.warnings);
             let store = look_into_store(&loaded, secrets, &mut problems);
+            if secrets == Secrets::Required {
+                look_at_start(config, &loaded, &mut problems);
+            }
             (Problems(problems), Some((loaded, store)))
         }
     };
@@ -176,6 +180,43 @@ fn counted(count: usize, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),
         _ => format!("{count} {what}s"),
+    }
+}
+
+/// Adds what `run` would say of the token and of what was accepted before.
+fn look_at_start(config: &Path, loaded: &Loaded, problems: &mut Vec<Problem>) {
+    match loaded.cold.admin.token.as_deref().map(Token::read) {
+        None | Some(Ok(_) | Err(TokenError::Missing(_))) => {}
+        Some(Err(error)) => {
+            let spot = &loaded.admin_spot;
+            problems.push(spot.problem(Severity::Error, super::chain(&error)));
+        }
+    }
+    let mut add = |severity, message: String| {
+        problems.push(loaded.reload_spot.problem(severity, message));
+    };
+    let generations = std::env::var_os("KEYGATE_GENERATIONS").map(PathBuf::from);
+    match Start::decide(config, generations.as_deref(), None) {
+        Ok(start) => {
+            if let Some(generation) = start.pinned() {
+                add(
+                    Severity::Note,
+                    format!(
+                        "generation {generation} is pinned: `run` starts with it, not with these files"
+                    ),
+                );
+            }
+            if let Some(waiting) = start.waiting() {
+                let (why, hash) = (waiting.reasons(), &waiting.hash);
+                add(
+                    Severity::Note,
+                    format!(
+                        "{why}: so these files wait to be confirmed, by `keygate reload --confirm {hash}`"
+                    ),
+                );
+            }
+        }
+        Err(error) => add(Severity::Error, super::chain(&error)),
     }
 }
 
