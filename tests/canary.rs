@@ -527,16 +527,20 @@ headers.set = {{ apikey = "canary-credential-of-the-upstream-51" }}
 
     /// Everything of the store, byte for byte.
     fn store(&self) -> Vec<(String, Vec<u8>)> {
-        let files = std::fs::read_dir(self.folder.path().join("data")).expect("the store's folder");
-        files
-            .map(|file| {
-                let path = file.expect("a file").path();
-                (
-                    path.display().to_string(),
-                    std::fs::read(&path).expect("its bytes"),
-                )
-            })
-            .collect()
+        let mut found = Vec::new();
+        let mut folders = vec![self.folder.path().join("data")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("the store's folder") {
+                let path = entry.expect("a file").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let bytes = std::fs::read(&path).expect("its bytes");
+                    found.push((path.display().to_string(), bytes));
+                }
+            }
+        }
+        found
     }
 }
 

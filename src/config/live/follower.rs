@@ -90,6 +90,15 @@ enum By {
     },
 }
 
+/// What a generation is made of.
+#[derive(Clone, Copy)]
+enum Of {
+    /// The files, or what an operator wants in their place: what was said of them is settled.
+    Files,
+    /// What is in force, with other secrets: what is said of the files stays.
+    Held,
+}
+
 /// For how long files that keep changing are waited for.
 enum Haste {
     /// Until there is an order.
@@ -514,8 +523,8 @@ impl Follower {
             }
             Ok((true, loaded)) => {
                 let pinned = self.state.status().pinned;
-                self.replace(loaded, now, Trigger::Files, None, pinned)
-                    .await?;
+                let how = (Trigger::Files, pinned, Of::Held);
+                self.replace(loaded, now, how, None).await?;
             }
             Err(problems) => tracing::error!(
                 "what the generation in force takes its secrets from has changed and cannot be used\n{problems}"
@@ -539,10 +548,8 @@ impl Follower {
         }
         self.note_waiting(&loaded.cold);
         let pinned = trigger == Trigger::Rollback;
-        self.replace(loaded, now, trigger, access, pinned).await?;
-        let mut status = self.state.status();
-        status.last_error = None;
-        status.unconfirmed = None;
+        self.replace(loaded, now, (trigger, pinned, Of::Files), access)
+            .await?;
         Ok(Answer::Accepted)
     }
 
@@ -551,9 +558,8 @@ impl Follower {
         &mut self,
         loaded: Loaded,
         now: Timestamp,
-        trigger: Trigger,
+        (trigger, pinned, of): (Trigger, bool, Of),
         access: Option<AccessChange>,
-        pinned: bool,
     ) -> Result<(), End> {
         let generation = self.state.status().generation + 1;
         let mut past = Past::of(generation, &loaded, trigger, now);
@@ -574,7 +580,7 @@ impl Follower {
             mark: loaded.mark,
             texts: loaded.texts,
         };
-        self.note_accepted(past, pinned, kept_error);
+        self.note_accepted(past, pinned, kept_error, of);
         tracing::info!(
             generation,
             hash = next.hash,
@@ -623,7 +629,8 @@ impl Follower {
             };
             let files = self.files.clone();
             self.files = files.with_secrets_of(&loaded.files);
-            self.replace(loaded, now, trigger, None, pinned).await?;
+            self.replace(loaded, now, (trigger, pinned, Of::Files), None)
+                .await?;
             (self.seen, self.judged) = (None, None);
             return Ok(());
         }
@@ -669,8 +676,12 @@ impl Follower {
     }
 
     /// The status of a generation that is in force now.
-    fn note_accepted(&self, past: Past, pinned: bool, kept_error: Option<String>) {
+    fn note_accepted(&self, past: Past, pinned: bool, kept_error: Option<String>, of: Of) {
         let mut status = self.state.status();
+        match of {
+            Of::Files => (status.last_error, status.unconfirmed) = (None, None),
+            Of::Held => {}
+        }
         status.generation = past.generation;
         status.hash.clone_from(&past.hash);
         status.loaded_at = past.loaded_at;
