@@ -19,8 +19,8 @@ use std::process::ExitCode;
 /// Say what would be decided about a request, step by step, and why
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-The decision is the gateway's own: the same functions take it, on the policy of --config. Rates, open streams and the
-health of upstreams have no part in it.
+The decision is the gateway's own: the same functions take it, on the policy of --config that is in force.
+Rates, open streams, the health of upstreams and what is tried in shadow have no part in it.
 Exit code 0 when it was told, whatever is decided; 1 if the key store cannot be read, 2 if arguments or configuration are wrong.
 
 Examples:

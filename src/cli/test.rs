@@ -17,6 +17,7 @@ use std::sync::Arc;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Each [[expect]] is one test: its `name`, or its first request. A failure says what was decided instead, and by which route.
+They are those of the policy in force; `check` holds those of `[shadow] include` against that policy.
 Exit code 0 if all hold, 1 if one does not, 2 if the configuration cannot be read.
 
 Examples:

@@ -13,8 +13,10 @@ use crate::key::{ScopeName, Scopes};
 use crate::policy::lint::{Finding, Levels, Subject, lint, looks_like_a_pattern};
 use crate::policy::{
     AccessSpec, Expectation, ExpectationFailure, ManagementSpec, Place, Policy, PolicyError,
-    PolicySpec, RouteSpec,
+    PolicySpec, RouteSpec, overlay,
 };
+use std::collections::HashSet;
+use std::sync::Arc;
 
 /// What else the judgement needs to know.
 pub(super) struct About<'a> {
@@ -24,6 +26,15 @@ pub(super) struct About<'a> {
     pub(super) scopes: Vec<(ScopeName, Place)>,
     /// A scope may be declared that could not be read.
     pub(super) scopes_unsound: bool,
+    pub(super) which: Which,
+}
+
+/// Which policy is judged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Which {
+    InForce,
+    /// That of `[shadow] include`.
+    InShadow,
 }
 
 /// Compiles the rules and runs the expectations; what is wrong is on the desk.
@@ -40,13 +51,17 @@ pub(super) fn judge(
     let asked_for = !off || management.scope_written;
     if asked_for && !declared && !scopes_unsound {
         let scope = &management.scope.0;
+        let declared_in = match about.which {
+            Which::InForce => "`[scopes]`",
+            Which::InShadow => "the `[scopes]` of `[shadow] include`",
+        };
         desk.report(
             Problem::error(
                 management.scope.1.clone(),
                 if management.scope_written {
-                    format!("the scope `{scope}` is not declared in `[scopes]`")
+                    format!("the scope `{scope}` is not declared in {declared_in}")
                 } else {
-                    format!("the management API asks for the scope `{scope}`, which `[scopes]` does not declare")
+                    format!("the management API asks for the scope `{scope}`, which {declared_in} does not declare")
                 },
             )
             .help("declare it, name another as `scope` in `[management]`, or switch the API off with `paths = []`"),
@@ -129,6 +144,65 @@ pub(super) fn judge(
         }
     }
     compiled.ok()
+}
+
+/// Compiles the routes that are tried over those in force; what is wrong with them is on the desk. What is wrong with those in
+/// force was said when they were judged.
+pub(super) fn judge_tried(
+    rules: Rules,
+    scopes: Scopes,
+    management: Management,
+    in_force: Option<&Policy>,
+    about: &About<'_>,
+    desk: &mut Desk,
+) -> Option<Policy> {
+    let off = management.paths.is_empty();
+    let tried = rules.tried.routes;
+    let at = |place: &Place| (Arc::clone(&place.file), place.span.start);
+    let own: HashSet<_> = tried.iter().flat_map(places).map(at).collect();
+    let is_own = |place: &Place| own.contains(&at(place));
+    let compiled = Policy::compile(PolicySpec {
+        scopes,
+        routes: overlay(rules.routes, tried),
+        management: (!off).then_some(ManagementSpec {
+            paths: management.paths,
+            scope: management.scope,
+        }),
+    });
+    match compiled {
+        Ok(policy) => {
+            let about_them = policy.warnings().iter().filter(|warning| {
+                is_own(warning.place()) || warning.other_place().is_some_and(is_own)
+            });
+            let problems = about_them.filter_map(|w| Problem::found(w.into(), about.lints));
+            problems.for_each(|problem| desk.report(problem));
+            Some(policy)
+        }
+        Err(errors) => {
+            for error in errors {
+                let unsaid = match &error {
+                    PolicyError::UndeclaredScope { .. } => !about.scopes_unsound,
+                    _ => true,
+                };
+                let own = is_own(error.place()) || error.other_place().is_some_and(is_own);
+                if unsaid && (own || in_force.is_some()) {
+                    desk.report(problem(&error));
+                }
+            }
+            None
+        }
+    }
+}
+
+/// All places of a route that an error may be about.
+fn places(route: &RouteSpec) -> impl Iterator<Item = &Place> {
+    let scopes = match &route.access {
+        AccessSpec::AnyOf(names) => names.as_slice(),
+        AccessSpec::Public | AccessSpec::Deny => &[],
+    };
+    let paths = route.paths.iter().map(|(_, place)| place);
+    let scopes = scopes.iter().map(|(_, place)| place);
+    std::iter::once(&route.place).chain(paths).chain(scopes)
 }
 
 /// The policy with its faulty routes open, closed and absent: one of them is nearest to what was meant.

@@ -4,7 +4,7 @@
 //! are closed, the policy is compiled, its expectations are run. Each step goes on with what the one before could
 //! read, so one reading finds all that is wrong. Only a reading without an error gives a [`Loaded`].
 
-use super::compile::{self, About};
+use super::compile::{self, About, Which};
 use super::fields::{Desk, File, Item, Table, nearest};
 use super::files::{Disk, FileSet, folder_of, is_pattern, relative, resolve};
 use super::headers::HeaderReader;
@@ -13,11 +13,13 @@ use super::problem::{Problem, Problems, Severity};
 use super::routes::{self, Context, Rules, Shared};
 use super::secret::{SecretReader, Secrets};
 use super::settings::{Cold, Hot};
+use super::shadow::{self, Shadow, ShadowOrigin};
 use super::source::{self, Excerpt, ReadError, Source};
 use super::syntax::{self, Parsed};
 use super::texts::{Placed, Texts};
-use super::{lints, listeners, process, upstreams};
-use crate::key::{Authority, ScopeName};
+use super::upstreams::{self, Upstreams};
+use super::{lints, listeners, process};
+use crate::key::{Authority, ScopeName, Scopes};
 use crate::policy::lint::Levels;
 use crate::policy::{Expectation, Place};
 use std::collections::BTreeMap;
@@ -27,11 +29,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// Tables that stand in the main file only.
-const PROCESS_TABLES: [&str; 12] = [
+const PROCESS_TABLES: [&str; 13] = [
     "include",
     "server",
     "admin",
     "reload",
+    "shadow",
     "log",
     "keys",
     "management",
@@ -317,24 +320,44 @@ impl Reader<'_> {
             return None;
         }
         let mut root = Table::root(file(&source, &parsed), tree.get_ref());
-        let sources = self.included(&mut root, path);
+        self.all_read &= root.file.broken.iter().all(|b| !b.table.is_empty());
+        let include = root.field("include");
+        let sources = self.included(include, path);
+        let include = shadow::include(&mut root, &mut self.desk);
+        let shadow_place = include.as_ref().map(Item::key_place);
+        let before = std::mem::replace(&mut self.all_read, true);
+        let in_shadow = self.included(include, path);
+        let all_read = std::mem::replace(&mut self.all_read, before);
+        let count = sources.len();
+        let sources: Vec<Rc<Source>> = sources.into_iter().chain(in_shadow).collect();
         let problems = &mut self.desk.problems;
         let parsed: Vec<_> = sources
             .iter()
             .map(|source| syntax::parse(source, problems))
             .collect();
         let trees: Vec<_> = parsed.iter().map(Parsed::tree).collect();
-        let roots = sources
+        let mut roots: Vec<Table<'_>> = sources
             .iter()
             .zip(&parsed)
             .zip(&trees)
             .map(|((source, parsed), tree)| Table::root(file(source, parsed), tree.get_ref()))
             .collect();
-        self.meaning(root, roots)
+        let tables = roots.split_off(count);
+        let shadow = shadow_place.map(|place| ShadowFiles {
+            place,
+            tables,
+            all_read,
+        });
+        self.meaning(root, roots, shadow)
     }
 
     /// What all files mean together.
-    fn meaning(&mut self, mut root: Table<'_>, mut included: Vec<Table<'_>>) -> Option<Parts> {
+    fn meaning<'t>(
+        &mut self,
+        mut root: Table<'t>,
+        mut included: Vec<Table<'t>>,
+        mut shadow: Option<ShadowFiles<'t>>,
+    ) -> Option<Parts> {
         let mut secrets = SecretReader {
             disk: self.disk,
             folder: &self.folder,
@@ -358,7 +381,8 @@ impl Reader<'_> {
             key: &keys.settings.header,
         };
         let upstreams = upstreams::upstreams(&mut root, timeouts, &mut headers, &mut self.desk);
-        for table in &included {
+        let shadowed = shadow.iter().flat_map(|shadow| &shadow.tables);
+        for table in included.iter().chain(shadowed) {
             if table.entries().is_empty() && table.file.broken.is_empty() {
                 self.desk.error(
                     table.place(),
@@ -366,40 +390,39 @@ impl Reader<'_> {
                 );
             }
         }
-        let mut shared = Shared::default();
-        routes::shared(&mut root, &mut shared, &mut headers, &mut self.desk);
-        for table in &mut included {
-            routes::shared(table, &mut shared, &mut headers, &mut self.desk);
-        }
-        if !self.all_read {
-            // What could not be read may declare what seems to be missing.
-            shared.nothing_is_missing();
-        }
-        let scopes = shared.close_scopes(&mut self.desk);
-        shared.check_default(&upstreams, &mut self.desk);
-        let context = Context {
-            shared: &shared,
-            scopes: &scopes,
-            upstreams: &upstreams,
-        };
-        let mut rules = Rules::default();
-        routes::file_routes(
-            &mut root,
-            &context,
+        let all = std::iter::once(&mut root).chain(&mut included);
+        let all_read = self.all_read;
+        let Written {
+            rules,
+            shared,
+            scopes,
+        } = written(
+            all.collect(),
+            (all_read, false),
+            &upstreams,
             &mut headers,
-            &mut rules,
             &mut self.desk,
         );
-        for table in &mut included {
-            routes::file_routes(table, &context, &mut headers, &mut rules, &mut self.desk);
-        }
+        // A pattern may match nothing: then there is nothing to try.
+        let files = shadow.as_mut().filter(|shadow| !shadow.tables.is_empty());
+        let in_shadow = files.map(|shadow| {
+            let written = written(
+                shadow.tables.iter_mut().collect(),
+                (shadow.all_read, true),
+                &upstreams,
+                &mut headers,
+                &mut self.desk,
+            );
+            (written, shadow.place.clone(), shadow.all_read)
+        });
         for (path, print) in secrets.read {
             note(&mut self.mark, &path, print.as_ref().map(|p| &p[..]));
         }
         let hosts = self.hosts(listeners.hosts);
         let start = root.place();
         root.finish(&mut self.desk);
-        for mut table in included {
+        let shadowed = shadow.into_iter().flat_map(|shadow| shadow.tables);
+        for mut table in included.into_iter().chain(shadowed) {
             for name in PROCESS_TABLES {
                 let message =
                     format!("`{name}` stands in the main file only, not in one that is included");
@@ -424,13 +447,47 @@ impl Reader<'_> {
         let default_scope = ScopeName::parse("authOnly")
             .ok()
             .filter(|scope| scopes.declares(scope));
-        let about = About {
+        let about = |shared: &Shared, which| About {
             purpose: self.purpose,
             lints: &lints,
             scopes: shared.declared(),
             scopes_unsound: shared.scopes_unsound,
+            which,
         };
-        let policy = compile::judge(rules, scopes, management, &about, &mut self.desk)?;
+        let in_force = about(&shared, Which::InForce);
+        let tried = (!rules.tried.written.is_empty()).then(|| rules.clone());
+        let desk = &mut self.desk;
+        let policy = compile::judge(rules, scopes.clone(), management.clone(), &in_force, desk);
+        let tried = match (in_shadow, tried) {
+            (None, None) => None,
+            (Some((_, include, _)), Some(rules)) => {
+                shadow::both(include, rules.tried.written[0].clone(), desk);
+                None
+            }
+            (None, Some(rules)) => {
+                let counts = (rules.tried.written.len(), 0);
+                compile::judge_tried(rules, scopes, management, policy.as_ref(), &in_force, desk)
+                    .map(|policy| (policy, ShadowOrigin::Routes, counts))
+            }
+            (Some((written, include, all_read)), None) => {
+                let Written {
+                    rules,
+                    shared,
+                    scopes,
+                } = written;
+                let counts = (rules.written, rules.expectations.len());
+                if rules.written == 0 && all_read {
+                    let message = "there is no route in these files; a policy that is tried opens at least one";
+                    desk.error(include, message);
+                }
+                let about = about(&shared, Which::InShadow);
+                compile::judge(rules, scopes, management, &about, desk)
+                    .map(|policy| (policy, ShadowOrigin::Files, counts))
+            }
+        };
+        let policy = policy?;
+        let shadow =
+            tried.map(|(tried, origin, counts)| Shadow::new(tried, &policy, origin, counts));
         Some(Parts {
             cold: Cold {
                 listen: listeners.listen,
@@ -455,6 +512,7 @@ impl Reader<'_> {
                 upstreams: upstreams.settings,
                 hosts: Arc::new(hosts),
                 policy,
+                shadow,
                 authority,
                 default_scope,
             },
@@ -493,11 +551,10 @@ impl Reader<'_> {
         })
     }
 
-    /// Reads the files that `include` names, sorted, each once.
-    fn included(&mut self, root: &mut Table<'_>, main: &Path) -> Vec<Rc<Source>> {
+    /// Reads the files that an `include` names, sorted, each once.
+    fn included(&mut self, field: Option<Item<'_>>, main: &Path) -> Vec<Rc<Source>> {
         const EXPECTED: &str = "a list of files such as [\"routes.toml\", \"routes.d/*.toml\"]";
-        self.all_read &= root.file.broken.iter().all(|b| !b.table.is_empty());
-        let Some(field) = root.field("include") else {
+        let Some(field) = field else {
             return Vec::new();
         };
         let Some(items) = field.one_or_list(&mut self.desk, EXPECTED) else {
@@ -598,8 +655,12 @@ impl Reader<'_> {
         }
     }
 
-    /// A file's text, kept for excerpts too.
+    /// A file's text, kept for excerpts too. One that is in force and in shadow is read once.
     fn text(&mut self, path: &Path) -> Result<Rc<Source>, ReadError> {
+        let mut read = self.desk.sources.iter();
+        if let Some(source) = read.find(|source| source.file.as_path() == path) {
+            return Ok(Rc::clone(source));
+        }
         let bytes = self.disk.read(path);
         note(&mut self.mark, path, bytes.as_deref().ok());
         let bytes = bytes?;
@@ -624,6 +685,56 @@ fn like_named(path: &Path) -> Option<String> {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let near = nearest(path.file_name()?.to_str()?, &names)?;
     Some(format!("`{near}` is there; is that the one?"))
+}
+
+/// What `[shadow] include` names.
+struct ShadowFiles<'t> {
+    place: Place,
+    tables: Vec<Table<'t>>,
+    /// Whether every file that was named gave its text.
+    all_read: bool,
+}
+
+/// What some files say of who may call what.
+struct Written {
+    rules: Rules,
+    shared: Shared,
+    scopes: Scopes,
+}
+
+/// Reads it, of files that were all read or not, in force or in shadow.
+fn written(
+    mut files: Vec<&mut Table<'_>>,
+    (all_read, in_shadow): (bool, bool),
+    upstreams: &Upstreams,
+    headers: &mut HeaderReader<'_, '_>,
+    desk: &mut Desk,
+) -> Written {
+    let mut shared = Shared::default();
+    for table in &mut files {
+        routes::shared(table, &mut shared, headers, desk);
+    }
+    if !all_read {
+        // What could not be read may declare what seems to be missing.
+        shared.nothing_is_missing();
+    }
+    let scopes = shared.close_scopes(desk);
+    shared.check_default(upstreams, desk);
+    let context = Context {
+        shared: &shared,
+        scopes: &scopes,
+        upstreams,
+        in_shadow,
+    };
+    let mut rules = Rules::default();
+    for table in &mut files {
+        routes::file_routes(table, &context, headers, &mut rules, desk);
+    }
+    Written {
+        rules,
+        shared,
+        scopes,
+    }
 }
 
 /// A file to be walked.

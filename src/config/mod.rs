@@ -38,6 +38,7 @@ mod robustness;
 mod routes;
 mod secret;
 mod settings;
+mod shadow;
 mod source;
 mod start;
 mod syntax;
@@ -65,6 +66,7 @@ pub use settings::{
     LogSettings, Network, ProxyProtocol, Queue, Scheme, Snapshot, StatusRange, Timeouts,
     TrustedProxies, Underscores, UpstreamServer, UpstreamSettings, Widening,
 };
+pub use shadow::{Shadow, ShadowOrigin};
 pub use source::Excerpt;
 pub use start::{Start, StartError};
 pub use waiting::Waiting;

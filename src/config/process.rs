@@ -233,6 +233,7 @@ pub(super) fn is_framing(name: &HeaderName) -> bool {
 }
 
 /// `[management]`: its paths and its scope, each with its place.
+#[derive(Clone)]
 pub(super) struct Management {
     pub(super) paths: Vec<(String, Place)>,
     pub(super) scope: (ScopeName, Place),

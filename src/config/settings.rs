@@ -4,6 +4,7 @@
 //! one generation of what is hot; a request works with exactly one.
 
 use super::hosts::Hosts;
+use super::shadow::Shadow;
 use crate::clock::Timestamp;
 use crate::http::AdmitRules;
 pub use crate::http::UnderscoreRule as Underscores;
@@ -192,6 +193,8 @@ pub struct Hot {
     pub hosts: Arc<Hosts>,
     /// The routes, management paths included, and the scopes.
     pub policy: Policy,
+    /// What is tried beside it.
+    pub shadow: Option<Arc<Shadow>>,
     /// Which keys may manage which.
     pub authority: Arc<Authority>,
     /// The scope of a new key when the request names none: `authOnly` where declared.
@@ -241,6 +244,20 @@ impl Hot {
     }
 }
 
+impl Hot {
+    /// Takes the shadow policy over from the generation before where nothing of what is compared has changed, so that what
+    /// was counted goes on; whether it did.
+    pub(super) fn keep_shadow(&mut self, before: &Hot) -> bool {
+        match (&self.shadow, &before.shadow) {
+            (Some(new), Some(old)) if new.continues(old) => {
+                self.shadow = Some(Arc::clone(old));
+                true
+            }
+            (Some(_) | None, _) => false,
+        }
+    }
+}
+
 /// One generation of what is hot.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -250,6 +267,8 @@ pub struct Snapshot {
     pub hash: String,
     /// When it came into force.
     pub loaded_at: Timestamp,
+    /// Since when its shadow policy is compared with its policy, over generations that changed neither.
+    pub shadow_since: Timestamp,
     /// What it says.
     pub hot: Hot,
 }

@@ -36,7 +36,7 @@
 //! in `literals`), and a request comes down it in `walk`; at its end `methods` says who takes the method; `management` stands before the tree; `find` puts these
 //! together and `permit` makes the proofs. `compile` builds it all, with `reach` and `widen` (over `overlap`) for what cannot be seen
 //! from one route alone; `expect` runs the tests that a policy brings along, on
-//! requests that are only `asked` about; `lint` says what of a policy is probably not meant. [`diff`] tells two policies
+//! requests that are only `asked` about; `shadow` lays routes that are tried over those in force; `lint` says what of a policy is probably not meant. [`diff`] tells two policies
 //! apart, [`form`] hands one to another process.
 
 mod asked;
@@ -57,6 +57,7 @@ mod permit;
 mod problem;
 mod reach;
 mod route;
+mod shadow;
 mod spec;
 #[cfg(test)]
 mod testing;
@@ -75,6 +76,7 @@ pub use route::{
     Access, HostPattern, HostPatternError, Maintenance, ManagementOp, Methods, Place, Rate,
     Retries, RetryOn, Route, RouteCors, RouteIdentity, RouteIndex, RouteSettings, Target,
 };
+pub use shadow::{Comparison, overlay};
 pub use spec::{AccessSpec, Expectation, ManagementSpec, PolicySpec, RouteSpec, Who};
 pub use trace::Candidate;
 

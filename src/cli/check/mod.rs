@@ -12,7 +12,9 @@ mod format;
 use format::Report;
 
 use crate::admin::{Token, TokenError};
-use crate::config::{self, Loaded, Problem, Problems, Purpose, Secrets, Severity, Start};
+use crate::config::{
+    self, Loaded, Problem, Problems, Purpose, Secrets, Severity, Shadow, ShadowOrigin, Start,
+};
 use crate::key::ScopeName;
 use crate::policy::lint::{Level, Lint};
 use crate::store::{self, OpenMode, OpenOptions, Peek, StoreError};
@@ -170,10 +172,25 @@ fn summary(loaded: &Loaded, store: &Store, warnings: usize) -> String {
             Store::Unfinished | Store::Unusable => "keys not counted".to_owned(),
         },
     ];
+    if let Some(shadow) = &loaded.hot.shadow {
+        parts.push(tried(shadow));
+    }
     if warnings > 0 {
         parts.push(counted(warnings, "warning"));
     }
     format!("ok: {}", parts.join(", "))
+}
+
+/// What is tried beside it.
+fn tried(shadow: &Shadow) -> String {
+    match shadow.origin {
+        ShadowOrigin::Routes => format!("{} in shadow", counted(shadow.routes, "route")),
+        ShadowOrigin::Files => format!(
+            "a policy of {} in shadow ({} held)",
+            counted(shadow.routes, "route"),
+            counted(shadow.expectations, "expectation")
+        ),
+    }
 }
 
 fn counted(count: usize, what: &str) -> String {

@@ -44,14 +44,18 @@ Examples:
   keygate diff /etc/keygate gateway                    # folders
   keygate diff http://127.0.0.1:9901 next/keygate.toml # what is in force, and what is to be
   keygate diff old/keygate.toml new/keygate.toml --json
+  keygate diff --shadow gateway                        # what is in force, and what is tried beside it
   git worktree add ../before main && keygate diff ../before/config config --markdown")]
 pub struct DiffArgs {
     /// What is in force: a main file, a folder that holds keygate.toml, or a gateway's http://HOST:PORT or unix:PATH
     #[arg(value_name = "OLD")]
     old: String,
     /// What is to take its place, likewise
-    #[arg(value_name = "NEW")]
-    new: String,
+    #[arg(value_name = "NEW", required_unless_present = "shadow")]
+    new: Option<String>,
+    /// In place of NEW: what the files of OLD have tried in shadow
+    #[arg(long, conflicts_with = "new")]
+    shadow: bool,
     /// Print JSON
     #[arg(long, conflicts_with = "markdown")]
     json: bool,
@@ -65,7 +69,11 @@ pub struct DiffArgs {
 
 /// Runs the command.
 pub fn run(args: DiffArgs) -> ExitCode {
-    let (old, new) = match (subject::read(&args.old), subject::read(&args.new)) {
+    let both = match &args.new {
+        Some(new) => (subject::read(&args.old), subject::read(new)),
+        None => subject::with_shadow(&args.old),
+    };
+    let (old, new) = match both {
         (Ok(old), Ok(new)) => (old, new),
         (Err(code), _) | (_, Err(code)) => return code,
     };

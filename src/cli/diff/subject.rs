@@ -22,19 +22,44 @@ pub(super) fn read(named: &str) -> Result<Subject, ExitCode> {
             eprintln!("keygate: {named}: {}", crate::cli::chain(&error));
             ExitCode::FAILURE
         }),
-        Err(_) => load(Path::new(named)),
+        Err(_) => load(Path::new(named)).map(Subject::from),
     }
 }
 
-fn load(named: &Path) -> Result<Subject, ExitCode> {
+fn load(named: &Path) -> Result<Loaded, ExitCode> {
     let main = if named.is_dir() {
         named.join("keygate.toml")
     } else {
         named.to_owned()
     };
-    let loaded = config::load(&main, Secrets::Skipped)
-        .map_err(|problems| refuse(&main, &problems, Format::Text))?;
-    Ok(loaded.into())
+    config::load(&main, Secrets::Skipped).map_err(|problems| refuse(&main, &problems, Format::Text))
+}
+
+/// Reads what the files have in force, and what they try beside it.
+pub(super) fn with_shadow(named: &str) -> (Result<Subject, ExitCode>, Result<Subject, ExitCode>) {
+    let refuse = |message: &str| {
+        eprintln!("keygate: {named}: {message}");
+        let code = ExitCode::from(2);
+        (Err(code), Err(code))
+    };
+    if named.parse::<AdminAddress>().is_ok() {
+        return refuse("a gateway tells the policy in force alone; name its files");
+    }
+    let loaded = match load(Path::new(named)) {
+        Ok(loaded) => loaded,
+        Err(code) => return (Err(code), Err(code)),
+    };
+    match loaded.hot.shadow.clone() {
+        Some(shadow) => {
+            let old = Subject::from(loaded);
+            let new = Subject {
+                policy: shadow.policy.clone(),
+                upstreams: old.upstreams.clone(),
+            };
+            (Ok(old), Ok(new))
+        }
+        None => refuse("these files try no policy in shadow"),
+    }
 }
 
 impl From<Loaded> for Subject {

@@ -567,11 +567,18 @@ impl Follower {
         let kept_error = self.keep(&past, &loaded.texts, pinned).await?;
         self.unkept = false;
         let mut hot = loaded.hot;
-        hot.keep_sessions(&self.shared.load().hot);
+        let before = self.shared.load_full();
+        hot.keep_sessions(&before.hot);
+        let shadow_since = match hot.keep_shadow(&before.hot) {
+            true => before.shadow_since,
+            false => now,
+        };
+        drop(before);
         let next = Arc::new(Snapshot {
             generation,
             hash: loaded.hash.clone(),
             loaded_at: now,
+            shadow_since,
             hot,
         });
         let old = self.shared.swap(Arc::clone(&next));

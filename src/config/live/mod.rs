@@ -127,6 +127,8 @@ impl Live {
             generation,
             hash: hash.clone(),
             loaded_at,
+            // Counts are of this process.
+            shadow_since: Timestamp::now(),
             hot,
         }));
         let state = Arc::new(State {

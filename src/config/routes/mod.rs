@@ -25,6 +25,7 @@ use expect::expectation;
 use route::route;
 
 /// What all files say of routes.
+#[derive(Clone)]
 pub(super) struct Rules {
     /// Routes of which is known what they match.
     pub(super) routes: Vec<RouteSpec>,
@@ -35,8 +36,18 @@ pub(super) struct Rules {
     /// Whether every route that is written is in `routes`.
     pub(super) all_shapes_known: bool,
     pub(super) expectations: Vec<Expectation>,
-    /// Tables `[[routes]]`, also faulty ones.
+    /// Tables `[[routes]]`, also faulty ones, but for those that are tried.
     pub(super) written: usize,
+    pub(super) tried: Tried,
+}
+
+/// Routes with `shadow = true`.
+#[derive(Clone, Default)]
+pub(super) struct Tried {
+    /// Those without a fault.
+    pub(super) routes: Vec<RouteSpec>,
+    /// Where each is written, also faulty ones.
+    pub(super) written: Vec<Place>,
 }
 
 impl Default for Rules {
@@ -48,6 +59,7 @@ impl Default for Rules {
             all_shapes_known: true,
             expectations: Vec::new(),
             written: 0,
+            tried: Tried::default(),
         }
     }
 }
@@ -57,6 +69,8 @@ pub(super) struct Context<'a> {
     pub(super) shared: &'a Shared,
     pub(super) scopes: &'a Scopes,
     pub(super) upstreams: &'a Upstreams,
+    /// Whether the files are those of `[shadow]`.
+    pub(super) in_shadow: bool,
 }
 
 /// Reads `prefix`, `[[routes]]` and `[[expect]]` of a file.
@@ -69,10 +83,12 @@ pub(super) fn file_routes(
 ) {
     let prefixes = prefixes(root, desk);
     for item in tables(root, "routes", desk) {
-        rules.written += 1;
         match item.table(desk) {
             Some(table) => route(table, prefixes.as_deref(), context, headers, rules, desk),
-            None => rules.all_shapes_known = false,
+            None => {
+                rules.written += 1;
+                rules.all_shapes_known = false;
+            }
         }
     }
     // What could not be read may hold a route.

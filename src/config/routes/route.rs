@@ -23,14 +23,15 @@ pub(super) fn route(
     desk: &mut Desk,
 ) {
     let place = table.place();
-    let before = desk.problems.len();
+    let faultless = desk.problems.len();
+    let is_tried = is_tried(&mut table, context, desk);
     let paths = paths(&mut table, prefixes, desk);
     let methods = methods(&mut table, desk);
     let host = table
         .field("host")
         .and_then(|f| f.parse(desk, "a host's name", HostPattern::parse));
     let allow = exceptions(&mut table, desk);
-    let mut shape_known = !table.is_broken() && desk.problems.len() == before;
+    let mut shape_known = !table.is_broken() && desk.problems.len() == faultless;
     let access = access(&mut table, desk);
     let name = table
         .field("name")
@@ -61,7 +62,12 @@ pub(super) fn route(
     let before = desk.problems.len();
     table.finish(desk);
     shape_known &= desk.problems.len() == before;
-    rules.all_shapes_known &= shape_known;
+    if is_tried {
+        rules.tried.written.push(place.clone());
+    } else {
+        rules.written += 1;
+        rules.all_shapes_known &= shape_known;
+    }
     let Some(paths) = paths else {
         return;
     };
@@ -78,6 +84,13 @@ pub(super) fn route(
         settings,
         place: place.clone(),
     };
+    if is_tried {
+        // One with a fault is tried with nothing: what is wrong with it is said already.
+        if desk.problems.len() == faultless {
+            rules.tried.routes.push(route);
+        }
+        return;
+    }
     if !shape_known {
         rules.shapeless.push(route);
         return;
@@ -86,6 +99,19 @@ pub(super) fn route(
         rules.access_unknown.push(place);
     }
     rules.routes.push(route);
+}
+
+/// Whether the route is not in force, but laid over those that are to see what it would do.
+fn is_tried(table: &mut Table<'_>, context: &Context<'_>, desk: &mut Desk) -> bool {
+    let Some(field) = table.field("shadow") else {
+        return false;
+    };
+    if context.in_shadow {
+        let message = "this file is one of `[shadow] include`: all its routes are tried, and none says `shadow`";
+        desk.error(field.key_place(), message);
+        return false;
+    }
+    field.boolean(desk).unwrap_or(false)
 }
 
 fn paths(
