@@ -45,7 +45,8 @@
 //!    judged at this instant, enabled and not expired. Out comes a [`keycache::Principal`], or 401. The store is not asked.
 //! 6. `permit` takes what was routed and who asks to [`policy::Policy::permit`]. First what the route found (404, 405, denied),
 //!    then the key's scope (403). The proof is a [`policy::Permitted`], and it holds the route that was matched: nothing is
-//!    looked up twice.
+//!    looked up twice. Where another policy is tried in shadow ([`config::Shadow`]), what it would have said is counted here,
+//!    and nothing comes of it.
 //! 7. `limit` compares the body's length with the route's limit and makes a [`gateway::Cleared`], the only thing that can be
 //!    dispatched. So a stack that leaves a step out does not compile.
 //! 8. `dispatch` gives it to **[`proxy`]**, which takes the key, the hop-by-hop fields and everything that claims an identity
@@ -118,6 +119,7 @@
 //! - **Lane**: what requests that follow one another have in common: an HTTP/1.1 connection, or one stream of HTTP/2.
 //! - **Tunnel**: a client's and an upstream's connection, joined, after HTTP is over on both.
 //! - **Lease**: a connection to a server, or a stream of one, lent to one request.
+//! - **Shadow**: where a policy is tried: it is asked about each request, and what it says is only counted.
 //! - **Snapshot**: all that is hot in the configuration, as one value that never changes.
 //! - **Generation**: the number of a snapshot, counted from 1 in each folder of kept configurations.
 //! - **Drain**: from the signal to the end: no new connections, what is in flight is finished, up to a deadline.

@@ -2,7 +2,8 @@
 //!
 //! It runs on the control runtime, so that a scrape costs the workers one message each. `/healthz` says that the process
 //! lives; `/readyz` says whether requests should be sent to it, with the reasons; `/metrics` is for Prometheus; `/status`
-//! is for people and scripts; `/policy` tells the policy in force to `keygate diff`. By default it listens on loopback
+//! is for people and scripts; `/policy` tells the policy in force to `keygate diff`, `/shadow` what the one that is tried
+//! would have decided to `keygate shadow`. By default it listens on loopback
 //! only: what it tells is for operators. No key, no key's name and no request is in any of these answers.
 //!
 //! `POST /reload`, walked through: the head goes through [`guard`], which gives a proof that an operator asks; `act` asks
@@ -12,6 +13,7 @@ mod act;
 mod guard;
 mod prometheus;
 mod reply;
+mod shadow;
 mod status;
 mod token;
 mod why;
@@ -126,7 +128,9 @@ impl Admin {
 }
 
 /// What only tells.
-const TOLD: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/status", "/policy"];
+const TOLD: [&str; 6] = [
+    "/healthz", "/readyz", "/metrics", "/status", "/policy", "/shadow",
+];
 /// What is told to operators only.
 const ASKED: [&str; 2] = ["/explain", "/decisions"];
 /// What an operator may have done.
@@ -180,6 +184,7 @@ async fn tell(state: &State, path: &str) -> Reply {
         }
         "/metrics" => Reply::metrics(prometheus::render(state).await),
         "/status" => Reply::json(StatusCode::OK, &status::status(state)),
+        "/shadow" => Reply::json(StatusCode::OK, &shadow::told(state).await),
         "/policy" => {
             let snapshot = state.live.snapshot();
             let upstreams = snapshot.hot.upstreams.iter();

@@ -148,6 +148,16 @@ pub(super) async fn render(state: &State) -> String {
             count,
         );
     }
+    let name = "keygate_shadow_decisions_total";
+    page.family(
+        name,
+        "counter",
+        "Requests that the shadow policy was tried on, by the route that lets them through, or would; begins anew with another policy.",
+    );
+    for ((comparison, route), count) in &report.shadow {
+        let labels = [("decision", comparison.as_str()), ("route", &**route)];
+        page.sample(name, &labels, count);
+    }
     page.histogram(
         "keygate_gateway_seconds",
         "Time from a request's head to its answer's head, less the upstream's share.",

@@ -41,6 +41,7 @@ Examples:
   keygate run   --config gateway/keygate.toml
   keygate history --config gateway/keygate.toml    what was in force, and what each change did
   keygate rollback --config gateway/keygate.toml   back to what was in force before
+  keygate shadow --config gateway/keygate.toml     what a policy that is tried would decide otherwise
   keygate keys create --config gateway/keygate.toml --name 'Mobile app' --scope authOnly
   keygate load http://127.0.0.1:8080 --config gateway/keygate.toml --route 'GET /v3/users/{uid}'
 
@@ -63,6 +64,7 @@ enum CommandLine {
     Reload(operator::reload::ReloadArgs),
     Rollback(operator::rollback::RollbackArgs),
     History(operator::history::HistoryArgs),
+    Shadow(operator::shadow::ShadowArgs),
     Init(init::InitArgs),
     Keys(keys::KeysArgs),
     Demo(demo::DemoArgs),
@@ -86,6 +88,7 @@ pub fn main() -> ExitCode {
         CommandLine::Reload(args) => operator::reload::run(args),
         CommandLine::Rollback(args) => operator::rollback::run(args),
         CommandLine::History(args) => operator::history::run(args),
+        CommandLine::Shadow(args) => operator::shadow::run(args),
         CommandLine::Init(args) => init::run(args),
         CommandLine::Keys(args) => keys::run(args),
         CommandLine::Demo(args) => demo::run(args),

@@ -7,6 +7,7 @@ use super::generation::{Generation, route_name};
 use super::metrics::{Metrics, Report};
 use super::observe::Observation;
 use super::open::{Seat, Who};
+use super::shadow::ShadowReport;
 use super::shared::Shared;
 use super::tunnel::Tunnel;
 use super::watch::{Revocation, Watch};
@@ -100,7 +101,7 @@ impl Context {
         let snapshot = Arc::clone(snapshots.load());
         let hot = &snapshot.hot;
         let adopted = upstreams.adopt(snapshot.generation, &hot.upstreams, &hot.hosts);
-        let generation = Rc::new(Generation::new(snapshot, adopted, &cold));
+        let generation = Rc::new(Generation::new(snapshot, adopted, &cold, None));
         let challenge = format!("ApiKey realm=\"keygate\", header=\"{}\"", cold.keys.header);
         Context {
             challenge: HeaderValue::from_str(&challenge)
@@ -140,7 +141,9 @@ impl Context {
             let hot = &newest.hot;
             let mut upstreams = self.upstreams.borrow_mut();
             let adopted = upstreams.adopt(newest.generation, &hot.upstreams, &hot.hosts);
-            *generation = Rc::new(Generation::new(Arc::clone(newest), adopted, &self.cold));
+            let newest = Arc::clone(newest);
+            let next = Generation::new(newest, adopted, &self.cold, Some(&generation));
+            *generation = Rc::new(next);
         }
         Rc::clone(&generation)
     }
@@ -269,12 +272,22 @@ impl Context {
         report.pools = self.upstreams.borrow().stats();
         report.connections = connections;
         report.resting = self.resting.get();
+        if let Some(trial) = &generation.trial {
+            report.shadow = trial.totals(&generation.snapshot);
+        }
         report
     }
 
     /// The refusals that are wanted, the newest first.
     pub fn decisions(&self, wanted: &WantedDecisions) -> Vec<Decision> {
         self.refusals.tell(wanted)
+    }
+
+    /// What was counted of the shadow policy, if there is one.
+    pub fn shadow_report(&self) -> Option<ShadowReport> {
+        let generation = self.generation();
+        let trial = generation.trial.as_ref()?;
+        Some(trial.report(&generation.snapshot))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::access_line::route_fields;
 use super::metrics::NO_ROUTE;
+use super::shadow::Trial;
 use crate::config::{AccessLog, Cold, Snapshot, Timeouts, UpstreamSettings};
 use crate::http::AdmitRules;
 use crate::management;
@@ -16,6 +17,8 @@ use std::time::Duration;
 /// A snapshot with what this worker made of it. A request holds one until it is answered, so that everything about it
 /// comes from one generation; while the answer's body streams, it holds a [`Remnant`].
 pub struct Generation {
+    /// What is tried beside its policy. Before the snapshot: what that holds is never let go of here last.
+    pub(super) trial: Option<Rc<Trial>>,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) upstreams: Vec<Upstream<RequestBody>>,
     pub(super) admit: AdmitRules,
@@ -44,7 +47,10 @@ impl Generation {
         snapshot: Arc<Snapshot>,
         upstreams: Vec<Upstream<RequestBody>>,
         cold: &Cold,
+        before: Option<&Generation>,
     ) -> Self {
+        let before = before.and_then(|before| before.trial.as_ref());
+        let trial = Trial::of(&snapshot, before);
         let hot = &snapshot.hot;
         let admit = hot.admit_rules(cold);
         let management = management::Settings {
@@ -56,6 +62,7 @@ impl Generation {
         let has_cors = hot.cors.is_some() || hot.policy.routes().iter().any(own_cors);
         let places = hot.policy.routes().len() + 1;
         Generation {
+            trial,
             remnants: std::iter::repeat_with(OnceCell::new).take(places).collect(),
             upstreams,
             has_cors,

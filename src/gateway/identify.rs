@@ -5,9 +5,10 @@
 
 use super::failures::ClientNetwork;
 use super::route::Matched;
-use super::{Exchange, Reject};
+use super::{Exchange, Reject, Request};
 use crate::clock::Timestamp;
 use crate::http::Admitted;
+use crate::keycache::Principal;
 use crate::policy::{Identity, Routed};
 use std::time::Instant;
 
@@ -20,9 +21,17 @@ pub struct Identified {
 
 pub(super) fn identify(exchange: Exchange<Matched>) -> Result<Exchange<Identified>, Reject> {
     let identity = if exchange.proof.routed.needs_key() {
-        match key_holder(&exchange) {
-            Ok(identity) => identity,
-            Err(failure) => return Err(count_failure(&exchange, failure)),
+        match holder(&exchange) {
+            Ok(principal) => {
+                exchange.observation.identified(&principal);
+                Identity::Key(principal)
+            }
+            Err(failure) => {
+                if let Some(trial) = &exchange.generation.trial {
+                    trial.unidentified(&exchange.proof);
+                }
+                return Err(count_failure(&exchange, failure));
+            }
         }
     } else {
         Identity::Anonymous
@@ -36,21 +45,23 @@ pub(super) fn identify(exchange: Exchange<Matched>) -> Result<Exchange<Identifie
     })
 }
 
-fn key_holder(exchange: &Exchange<Matched>) -> Result<Identity, Reject> {
-    let context = &exchange.link.context;
-    let mut values = exchange.headers.get_all(&context.cold.keys.header).iter();
+/// Who holds the one key that a request brings.
+///
+/// # Errors
+/// When there is none, or it is not one that is in force.
+pub(super) fn holder(request: &Request) -> Result<Principal, Reject> {
+    let context = &request.link.context;
+    let mut values = request.headers.get_all(&context.cold.keys.header).iter();
     let value = match (values.next(), values.next()) {
         (None, _) => return Err(Reject::NoKey),
         (Some(_), Some(_)) => return Err(Reject::SeveralKeys),
         (Some(value), None) if value.is_empty() => return Err(Reject::NoKey),
         (Some(value), None) => value,
     };
-    let principal = context
+    context
         .verifier
         .identify(value.as_bytes(), Timestamp::now)
-        .map_err(Reject::Unidentified)?;
-    exchange.observation.identified(&principal);
-    Ok(Identity::Key(principal))
+        .map_err(Reject::Unidentified)
 }
 
 fn count_failure(exchange: &Exchange<Matched>, failure: Reject) -> Reject {

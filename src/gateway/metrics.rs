@@ -4,6 +4,7 @@
 //! its counters become counters by name, since places change; with many routes that takes milliseconds, so it is done a few at
 //! a time between requests ([`Metrics::fold_some`]), never by the request that found the new generation.
 
+use crate::policy::Comparison;
 use crate::upstream::PoolStats;
 use std::collections::{BTreeMap, HashMap, hash_map};
 use std::hash::BuildHasherDefault;
@@ -304,6 +305,7 @@ impl Metrics {
         }
         Report {
             requests,
+            shadow: BTreeMap::new(),
             gateway: self.gateway.clone(),
             upstream: self.upstream.clone(),
             retries: self.retries,
@@ -328,6 +330,8 @@ fn labels(key: Fast, name: impl Fn(u32) -> Arc<str>) -> Labels {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Report {
     pub requests: BTreeMap<Labels, u64>,
+    /// How the policy in shadow compares, by the route that lets the request through, or would.
+    pub shadow: BTreeMap<(Comparison, Arc<str>), u64>,
     /// From the head of a request to the head of its answer, less what the upstream took.
     pub gateway: Histogram,
     /// From sending a request to the head of its answer.
@@ -347,6 +351,9 @@ impl Report {
     pub fn add(&mut self, other: Report) {
         for (labels, count) in other.requests {
             *self.requests.entry(labels).or_insert(0) += count;
+        }
+        for (labels, count) in other.shadow {
+            *self.shadow.entry(labels).or_insert(0) += count;
         }
         self.gateway.add(&other.gateway);
         self.upstream.add(&other.upstream);

@@ -6,7 +6,7 @@
 //! admit      one method, one host, one canonical target, one framing               400 414 417 431, preflights 204
 //! route      the most specific route of this snapshot; says nothing yet
 //! identify   exactly one key → digest → key cache                                  401 429
-//! permit     what route found, then scopes                                         404 405 403 400
+//! permit     what route found, then scopes; what a policy in shadow says, noted    404 405 403 400
 //! limit      rate and open exchanges of the key, the body's size                   429 413
 //! dispatch   the management API, or the upstream                                   408 502 503 504
 //! ```
@@ -45,6 +45,7 @@ mod open;
 mod permit;
 mod reject;
 mod route;
+mod shadow;
 mod shared;
 mod step;
 mod tunnel;
@@ -59,6 +60,7 @@ pub use metrics::{BUCKETS_US, Histogram, Labels, Outcome, Report};
 pub use observe::Arrival;
 pub use open::Seat;
 pub use reject::Reject;
+pub use shadow::{ShadowReport, ShadowRow, Tally};
 pub use shared::Shared;
 pub use tunnel::Tunnel;
 pub use watch::{LOOK_EVERY, Revocation};

@@ -1,7 +1,8 @@
-//! `Routed` and `Identity` → `Permitted`: the policy's own judgement, see [`crate::policy`].
+//! `Routed` and `Identity` → `Permitted`: the policy's own judgement, see [`crate::policy`]. Where another policy is tried, what it says is
+//! noted beside it, and nothing comes of it: see `shadow`.
 
 use super::identify::Identified;
-use super::{Exchange, Reject};
+use super::{Exchange, Generation, Reject};
 use crate::http::Admitted;
 use crate::policy::Permitted;
 use std::rc::Rc;
@@ -14,6 +15,16 @@ pub struct Allowed {
 
 pub(super) fn permit(exchange: Exchange<Identified>) -> Result<Exchange<Allowed>, Reject> {
     let generation = Rc::clone(&exchange.generation);
+    match &generation.trial {
+        None => decide(exchange, &generation),
+        Some(trial) => trial.beside(exchange, |exchange| decide(exchange, &generation)),
+    }
+}
+
+fn decide(
+    exchange: Exchange<Identified>,
+    generation: &Generation,
+) -> Result<Exchange<Allowed>, Reject> {
     exchange.try_map(|identified| {
         let Identified {
             admitted,

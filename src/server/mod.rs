@@ -24,8 +24,8 @@ mod worker;
 
 pub use listen::{Given, Handed, ListenError, Listening, Use};
 
-use crate::config::{Cold, Live};
-use crate::gateway::{Decision, Report, Shared, WantedDecisions};
+use crate::config::{Cold, Live, Shadow};
+use crate::gateway::{Decision, Report, ShadowReport, Shared, WantedDecisions};
 use crate::keycache::Keys;
 use crate::log::LogQueue;
 use crate::net::{Acceptor, Address};
@@ -180,6 +180,17 @@ impl Server {
             all.truncate(*most);
         }
         all
+    }
+
+    /// What all workers have counted of this shadow policy: nothing any more where it was replaced meanwhile.
+    pub async fn shadow_report(&self, shadow: &Arc<Shadow>) -> ShadowReport {
+        let mut sum = ShadowReport::new(Arc::clone(shadow));
+        for worker in self.workers.iter() {
+            if let Some(report) = worker.shadow_report().await {
+                sum.add(report);
+            }
+        }
+        sum
     }
 
     /// The listening sockets, for a successor.

@@ -4,7 +4,9 @@ use super::accept::Accepted;
 use super::connection::{self, Drain};
 use crate::config::{Cold, Snapshot};
 use crate::deadline::Sweeper;
-use crate::gateway::{Context, Decision, LOOK_EVERY, Report, Shared, WantedDecisions, stack};
+use crate::gateway::{
+    Context, Decision, LOOK_EVERY, Report, ShadowReport, Shared, WantedDecisions, stack,
+};
 use crate::keycache::Keys;
 use arc_swap::ArcSwap;
 use std::io;
@@ -23,6 +25,7 @@ enum Message {
     Connection(Accepted),
     Report(oneshot::Sender<Report>),
     Decisions(WantedDecisions, oneshot::Sender<Vec<Decision>>),
+    Shadow(oneshot::Sender<Option<ShadowReport>>),
     Leave,
     Drain,
     Stop,
@@ -109,6 +112,13 @@ impl Worker {
             Ok(()) => answered.await.unwrap_or_default(),
             Err(_) => Vec::new(),
         }
+    }
+
+    /// What it has counted of the shadow policy; `None` when there is none, or it has ended.
+    pub(super) async fn shadow_report(&self) -> Option<ShadowReport> {
+        let (answer, answered) = oneshot::channel();
+        self.messages.send(Message::Shadow(answer)).await.ok()?;
+        answered.await.ok()?
     }
 
     /// Asks it to send its clients elsewhere, each with its next answer.
@@ -216,6 +226,9 @@ impl Seat {
                 }
                 Message::Decisions(wanted, answer) => {
                     let _ = answer.send(context.decisions(&wanted));
+                }
+                Message::Shadow(answer) => {
+                    let _ = answer.send(context.shadow_report());
                 }
                 Message::Leave => {
                     context.leave();

@@ -1,4 +1,4 @@
-//! `keygate reload`, `rollback` and `history`: what an operator asks of a gateway that runs.
+//! `keygate reload`, `rollback`, `history` and `shadow`: what an operator asks of a gateway that runs.
 //!
 //! Where its admin listener is, and which file holds the token, is read from the `[admin]` of its configuration, or said
 //! by arguments; nothing else of the configuration is read, since it may be what is broken. Files that nobody has confirmed
@@ -8,6 +8,7 @@ mod client;
 pub mod history;
 pub mod reload;
 pub mod rollback;
+pub mod shadow;
 
 pub use client::{AdminAddress, Answer, ClientError, NoAddress};
 
