@@ -670,7 +670,7 @@ fn counts_begin_anew_when_what_is_compared_changes_and_only_then() {
     );
     gateway.wait_for_log(|line| line.contains("is refused; the last good one stays in force"));
     assert_eq!(told(&gateway)["would_allow"], 1);
-    // A rollback brings back what was tried then.
+    // A good one that decides otherwise than the last good one.
     next(&|| folder.write("next.toml", &format!("{SCOPES}{TRIED}")));
     assert_eq!(requests(), 0);
 }
@@ -764,6 +764,29 @@ fn many_keys_and_floods_of_unknown_ones_stay_bounded() {
     let table = ask(&folder, &gateway, &["shadow"]);
     assert!(table.stdout.contains("  154  others"), "{}", table.stdout);
     let total = r#"keygate_shadow_decisions_total{decision="would_deny",route="/auth"} 2200"#;
+    assert!(gateway.admin("/metrics").text().contains(total));
+}
+
+#[test]
+fn what_workers_count_is_added_up() {
+    let upstream = Upstream::echo();
+    let main = main_text(upstream.address, SHADOW).replace("workers = 1", "workers = 2");
+    let folder = Folder::with_main(&main, &format!("{SCOPES}{IN_FORCE}"));
+    folder.write("next.toml", &format!("{SCOPES}{TRIED}"));
+    let gateway = folder.start();
+    let mut clients: Vec<_> = (0..10).map(|_| gateway.connect()).collect();
+    for client in &mut clients {
+        assert_eq!(client.call("GET /open", &[], "").status, 200);
+        assert_eq!(client.call("GET /auth", &[], "").status, 401);
+    }
+    let open = gateway.admin("/status").json()["connections"].clone();
+    assert_eq!(open, json!([5, 5]), "both workers have served");
+    let expected = [
+        ("agree - /auth: 401 -> /auth: 401".to_owned(), 10),
+        ("would_deny - /open: null -> /open: 401".to_owned(), 10),
+    ];
+    assert_eq!(counts(&told(&gateway)), BTreeMap::from(expected));
+    let total = r#"keygate_shadow_decisions_total{decision="would_deny",route="/open"} 10"#;
     assert!(gateway.admin("/metrics").text().contains(total));
 }
 
