@@ -49,7 +49,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const KEYS: usize = 10_000;
 /// Requests before any is counted.
-const WARM_UP: usize = 100;
+const WARM_UP: usize = 600;
 /// Requests whose instructions are counted together.
 const TOGETHER: usize = 2_000;
 /// Requests that are counted each for itself.
