@@ -104,7 +104,12 @@ pub(super) fn judge(
     let mut faulty = rules.access_unknown;
     match &compiled {
         Ok(policy) => {
-            let mut findings: Vec<Finding> = policy.warnings().iter().map(Finding::from).collect();
+            // What is said of a route whose access could not be read would be said of what stands in for it.
+            let known = |place: &Place| !faulty.contains(place);
+            let warnings = policy.warnings().iter().filter(|warning| {
+                known(warning.place()) && warning.other_place().is_none_or(known)
+            });
+            let mut findings: Vec<Finding> = warnings.map(Finding::from).collect();
             // Beside rules that could not be read, what is left is not what was meant.
             let whole = faulty.is_empty() && rules.all_shapes_known && !scopes_unsound;
             if about.purpose == Purpose::Review && whole {
