@@ -244,6 +244,11 @@ impl Observation {
     pub(super) fn answered(&self, status: u16) {
         let remnant = self.remnant();
         self.held.replace(Held::Remnant(remnant));
+        if !self.goes_up.get() {
+            // It shares the memory that the head was read into, which the next one shall have.
+            self.asked.take();
+            self.unread.take();
+        }
         self.status.set(status);
         self.answered.set(Some(self.started.elapsed()));
     }
