@@ -218,17 +218,37 @@ fn no_key_is_told_wherever_a_client_writes_it() {
         format!("GET /nowhere/{weak}?key={weak}"),
         format!("GET /nowhere/key={weak}"),
         format!("GET /v3//{weak}"),
+        format!("GET /nowhere/{weak}.json"),
+        format!("GET /nowhere/bot{weak}/send"),
+        format!("GET /nowhere/%7B{weak}%7D"),
+        format!("{weak} /nowhere"),
     ] {
         let refused = gateway.call(&line, &[&key], "");
         assert!(refused.status >= 400, "{line}: {}", refused.status);
         ids.push(id(&refused));
     }
+    for host in [format!("{weak}.a.test"), format!("{weak}@a.test")] {
+        let mut client = gateway.connect();
+        client.send(format!("GET /nowhere HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        ids.push(id(&client.answer(false)));
+    }
     for id in &ids {
         let answer = ask(&folder, &gateway, &format!("/decisions/{id}"));
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert!(!answer.text().contains(&weak), "{}", answer.text());
-        assert_eq!(answer.json()["path"], Value::Null, "{}", answer.text());
+        assert!(!answer.text().contains(&weak[1..]), "{}", answer.text());
     }
+    let path = |at: usize| {
+        ask(&folder, &gateway, &format!("/decisions/{}", ids[at])).json()["path"].clone()
+    };
+    assert_eq!(
+        (path(0), path(3), path(7)),
+        (
+            Value::Null,
+            "/v9/apikeys/…".into(),
+            "/nowhere/….json".into()
+        )
+    );
     let all = ask(&folder, &gateway, "/decisions");
     assert_eq!(
         all.json()["decisions"].as_array().map(Vec::len),
@@ -241,18 +261,31 @@ fn no_key_is_told_wherever_a_client_writes_it() {
 fn only_the_most_recent_refusals_are_remembered_and_only_operators_are_told() {
     let upstream = Upstream::echo();
     let folder = folder(&upstream);
+    let weak = folder.new_key("weak", "authOnly");
     let gateway = folder.start();
-    // One connection is served by one worker, which remembers 512.
+    // One connection is served by one worker, which remembers 512 of each kind: this one stays, whatever strangers do.
     let mut client = gateway.connect();
+    let kept = id(&client.call("GET /only-get", &[&format!("apikey: {weak}")], ""));
+    for _ in 0..520 {
+        assert_eq!(client.call("GET /..", &[], "").status, 400);
+    }
+    let long = id(&client.call(&format!("{} /v3/a", "A".repeat(4000)), &[], ""));
     let mut ids = Vec::new();
     for _ in 0..600 {
         ids.push(id(&client.call("GET /v3/a", &[], "")));
     }
     let told = |id: &String| ask(&folder, &gateway, &format!("/decisions/{id}")).status;
     assert_eq!((told(&ids[0]), told(&ids[87])), (404, 404));
-    assert_eq!((told(&ids[88]), told(&ids[599])), (200, 200));
-    let list = ask(&folder, &gateway, "/decisions?limit=5000").json();
-    assert_eq!(list["decisions"].as_array().map(Vec::len), Some(512));
+    assert_eq!(
+        (told(&ids[88]), told(&ids[599]), told(&kept)),
+        (200, 200, 200)
+    );
+    let method = ask(&folder, &gateway, &format!("/decisions/{long}")).json()["method"].clone();
+    assert_eq!(method, Value::Null);
+    let list = ask(&folder, &gateway, "/decisions?limit=600").json();
+    let stranger = |told: &&Value| told["status"] == 401;
+    let strangers = list["decisions"].as_array().expect("a list").iter();
+    assert_eq!(strangers.filter(stranger).count(), 512);
     assert_eq!(list["decisions"][0]["id"], ids[599].as_str());
 
     for target in [

@@ -512,3 +512,34 @@ fn a_call_of_grpc_is_watched_before_it_is_answered() {
     println!("ended after {:?}", begun.elapsed());
     until("it says why", || scene.reasons("policy_changed") == 1);
 }
+
+#[test]
+fn a_change_of_keys_is_judged_by_the_policy_that_is_in_force_when_it_is_whole() {
+    let folder = support::Folder::new(
+        ([127, 0, 0, 1], 9).into(),
+        "[management]\nscope = \"authOnly\"\n",
+        support::ROUTES,
+    );
+    let key = folder.new_key("weak", "authOnly");
+    let gateway = folder.start();
+    let mut client = gateway.connect();
+    let body = r#"{"name": "late", "scope": "authOnly"}"#;
+    client.send(format!(
+        "POST /apikeys HTTP/1.1\r\nHost: a\r\napikey: {key}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{}",
+        body.len(),
+        &body[..10]
+    ));
+    let main = std::fs::read_to_string(folder.config()).expect("a file");
+    folder.write(
+        "keygate.toml",
+        &main.replace("scope = \"authOnly\"\n", "scope = \"fullAccess\"\n"),
+    );
+    gateway.eventually(
+        || gateway.admin("/status").json()["policy"]["generation"].clone(),
+        |generation| *generation == 2,
+    );
+    client.send(&body[10..]);
+    assert_eq!(client.answer(false).status, 403);
+    let keys = folder.keygate(&["keys", "list"]);
+    assert!(!keys.stdout.contains("late"), "{}", keys.stdout);
+}

@@ -1,8 +1,8 @@
 //! `GET /explain` and `GET /decisions`: what would be decided about a request, and what was.
 //!
 //! They need the token, though they only tell: which route takes a request, and what strangers asked for, is not for
-//! everyone. What was refused is told as it was kept, and beside it what would be decided now. A path that holds a key's
-//! text, as of a client that writes its key in the wrong place, is not told.
+//! everyone. What was refused is told as it was kept, and beside it what would be decided now. Clients write keys in wrong
+//! places, and whatever is as long as a key may be one, of this store or another: it is told as `…`.
 
 use super::State;
 use super::act::{bad_request, parameters, parse};
@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::config::Snapshot;
 use crate::explain::{Caller, explain};
 use crate::gateway::{Decision, RefusedCaller, WantedDecisions};
-use crate::key::{Actor, CommandError, Denial, KeyId, KeySelector, ScopeName};
+use crate::key::{Actor, ApiKey, CommandError, Denial, KeyId, KeySelector, ScopeName};
 use crate::policy::Asked;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -102,10 +102,7 @@ pub(super) async fn newest(
     let limit: usize = parse("limit", limit)?.unwrap_or(50).min(MOST);
     let wanted = WantedDecisions::Newest(limit);
     let decisions = state.server.decisions(&wanted).await;
-    let told: Vec<Value> = decisions
-        .iter()
-        .map(|decision| told(state, decision))
-        .collect();
+    let told: Vec<Value> = decisions.iter().map(told).collect();
     Ok(Reply::json(StatusCode::OK, &json!({ "decisions": told })))
 }
 
@@ -117,20 +114,20 @@ pub(super) async fn one(state: &State, _: Operator, id: &str) -> Reply {
         let message = "no refusal of this request is remembered; only the most recent ones are, and of floods of bad keys none";
         return Reply::refusal(StatusCode::NOT_FOUND, "not-remembered", message);
     };
-    let mut value = told(state, decision);
+    let mut value = told(decision);
     value["now"] = now(state, decision);
     Reply::json(StatusCode::OK, &value)
 }
 
-fn told(state: &State, decision: &Decision) -> Value {
+fn told(decision: &Decision) -> Value {
     let route = decision.route.as_ref();
     json!({
         "id": decision.id,
         "at": decision.at.unix_seconds(),
         "client": decision.client.to_string(),
-        "method": decision.method.as_str(),
-        "host": decision.host,
-        "path": path(state, decision),
+        "method": decision.method.as_ref().map(|method| masked(method.as_str())),
+        "host": decision.host.as_deref().map(masked),
+        "path": decision.path.as_deref().map(masked),
         "route": route.map(|route| json!({
             "name": &*route.name,
             "path": &*route.template,
@@ -146,21 +143,43 @@ fn told(state: &State, decision: &Decision) -> Value {
     })
 }
 
-/// The path, if no part of it is the text of a key.
-fn path<'d>(state: &State, decision: &'d Decision) -> Option<&'d str> {
-    let path = decision.path.as_deref()?;
-    let now = Timestamp::now();
-    let is_key = |part: &str| {
-        let digest = state.keys.digester().digest(part.as_bytes());
-        state.keys.cache().look_up(&digest, now).is_some()
-    };
-    let mut parts = path.split(['/', ';', ':', '=', ',', '&']);
-    (!parts.any(is_key)).then_some(path)
+/// Text of a stranger's, with `…` for whatever is as long as a key: each run of characters between those that keep the
+/// parts of a path, a host or a list apart.
+fn masked(text: &str) -> String {
+    let apart = |c: char| matches!(c, '/' | '.' | ':' | '[' | ']');
+    let mut out = String::with_capacity(text.len());
+    for part in text.split_inclusive(apart) {
+        let end = part.chars().next_back().filter(|c| apart(*c));
+        let body = &part[..part.len() - end.map_or(0, char::len_utf8)];
+        out.push_str(if body.len() < ApiKey::MIN_LEN {
+            body
+        } else {
+            "…"
+        });
+        out.extend(end);
+    }
+    out
+}
+
+/// The same, of all that an explanation repeats of the request.
+fn mask(explained: &mut Value) {
+    for (object, fields) in [
+        ("request", &["method", "target", "host"][..]),
+        ("canonical", &["host", "path"]),
+        ("leadsTo", &["target", "host"]),
+    ] {
+        for field in fields {
+            let found = explained.pointer_mut(&format!("/{object}/{field}"));
+            if let Some(Value::String(text)) = found {
+                *text = masked(text);
+            }
+        }
+    }
 }
 
 /// What would be decided about the same request now; nothing where too little is known of it.
 fn now(state: &State, decision: &Decision) -> Value {
-    let Some(target) = path(state, decision) else {
+    let (Some(target), Some(method)) = (&decision.path, &decision.method) else {
         return Value::Null;
     };
     let caller = match (decision.key, decision.caller) {
@@ -174,9 +193,36 @@ fn now(state: &State, decision: &Decision) -> Value {
         (None, RefusedCaller::Other) => return Value::Null,
     };
     let asked = Asked {
-        method: decision.method.clone(),
-        target: target.to_owned(),
+        method: method.clone(),
+        target: target.clone(),
         host: decision.host.clone(),
     };
-    explanation(state, &state.live.snapshot(), asked, caller)
+    let mut explained = explanation(state, &state.live.snapshot(), asked, caller);
+    mask(&mut explained);
+    explained
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_as_long_as_a_key_is_not_told_wherever_it_stands() {
+        let key = "k".repeat(ApiKey::MIN_LEN);
+        for (text, told) in [
+            ("/v3/users/7".to_owned(), "/v3/users/7"),
+            (format!("/v3/{key}/x"), "/v3/…/x"),
+            (format!("/x/{key}.json"), "/x/….json"),
+            (format!("/bot{key}/send"), "/…/send"),
+            (format!("/x/%7B{key}%7D"), "/x/…"),
+            (format!("/x/\\{key}\""), "/x/…"),
+            (format!("{key}@a.test:80"), "….test:80"),
+            (format!("{key}.a.test"), "….a.test"),
+            (key.clone(), "…"),
+            (key[1..].to_owned(), &key[1..]),
+            (String::new(), ""),
+        ] {
+            assert_eq!(masked(&text), told, "{text}");
+        }
+    }
 }

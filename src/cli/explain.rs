@@ -117,7 +117,9 @@ fn refusal(admin: &AdminArgs, id: &str, json: bool) -> ExitCode {
 }
 
 fn refusal_text(value: &Value) -> String {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
+    // Parts of it are a stranger's: nothing of that moves a terminal's cursor.
+    let visible = |c: char| if c.is_control() { '�' } else { c };
+    let text = |value: &Value| Some(value.as_str()?.chars().map(visible).collect::<String>());
     let at = Timestamp::from_unix_seconds(value["at"].as_i64().unwrap_or_default());
     let path = text(&value["path"]).unwrap_or_else(|| "(a path that is not kept)".to_owned());
     let mut out = format!(
@@ -147,7 +149,7 @@ fn refusal_text(value: &Value) -> String {
         let _ = writeln!(out, "  key      {id}");
     }
     let now = &value["now"];
-    let by = now["route"]["name"].as_str();
+    let by = text(&now["route"]["name"]);
     let by = by.map_or_else(String::new, |name| format!(" by `{name}`"));
     let said = match (now["permitted"].as_bool(), &now["refused"]) {
         (Some(true), _) => format!("let through{by}"),

@@ -51,8 +51,10 @@ where
             origin,
             is_grpc,
         };
+        let line = self.0.call(exchange);
+        finish.observation.begun();
         AnswerFuture {
-            line: self.0.call(exchange),
+            line,
             finish: Some(finish),
         }
     }
@@ -157,6 +159,11 @@ impl Finish {
         );
         reject.headers(&self.observation.link().context.challenge, headers);
         let refused = Refused::of(&reject);
+        let generation = match &reject {
+            // It was permitted by its own; a newer one ended it.
+            Reject::Revoked(_) => self.observation.link().context.generation(),
+            _ => Rc::clone(&self.generation),
+        };
         let Some(body) = reject.body() else {
             return response;
         };
@@ -166,14 +173,13 @@ impl Finish {
             *response.status_mut() = body.status;
             *response.body_mut() = ReplyBody::text(body.to_json());
         }
-        self.remember(body.status, refused);
+        self.remember(body.status, generation.snapshot.generation, refused);
         response
     }
 
     /// Keeps a refusal, so that it can be asked about.
-    fn remember(&self, status: StatusCode, refused: Option<Refused>) {
+    fn remember(&self, status: StatusCode, generation: u64, refused: Option<Refused>) {
         if let Some(refused) = refused {
-            let generation = self.generation.snapshot.generation;
             let refusals = &self.observation.link().context.refusals;
             let status = status.as_u16();
             refusals.keep(&self.observation, generation, status, refused);

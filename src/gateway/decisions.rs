@@ -2,12 +2,13 @@
 //!
 //! A refusal is kept with what it is needed to judge the same request again: method, host and path, never a query and
 //! never a header; of the management API not even the path, since a key may stand in it. A worker has a ring of
-//! [`KEPT`]: the newest takes the oldest's place, and its memory. Floods of bad keys past their limit are not kept, so
-//! that they cannot push out everything else.
+//! [`KEPT`] for each of three kinds, so that what strangers can make without end, heads that have no reading and keys that
+//! are none, does not push out the refusals of those who have a key. The newest takes the oldest's place, and its memory.
 
 use super::metrics::Outcome;
 use super::observe::{Head, Observation};
 use super::reject::Reject;
+use super::watch::Revocation;
 use crate::clock::Timestamp;
 use crate::http::AdmitError;
 use crate::key::{KeyDigest, KeyId};
@@ -17,13 +18,21 @@ use crate::policy::{Refusal, Route};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, header};
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// How many refusals a worker remembers.
+/// How many refusals of each kind a worker remembers.
 pub const KEPT: usize = 512;
 
-/// How much of a path or a host is kept: more has no reading that a route takes, or is refused for its length.
+/// A longer path or host is not kept.
 const MOST_BYTES: usize = 1024;
+
+/// How many copies wait to be used again: those of requests that are refused at one time.
+const SPARE: usize = 64;
+
+/// A longer method is not kept: no registered one is half as long.
+const MOST_METHOD_BYTES: usize = 40;
 
 /// What a request asks for that was refused before its head had one reading.
 pub(super) struct Unread {
@@ -68,9 +77,35 @@ impl Unread {
     }
 }
 
-/// A worker's last refusals.
+/// A worker's last refusals, by [`Kind`].
 #[derive(Default)]
-pub(super) struct Refusals(RefCell<Ring>);
+pub(super) struct Refusals {
+    rings: [RefCell<Ring>; 3],
+    spare: RefCell<Vec<Box<Copied>>>,
+}
+
+/// What a refused request asked for, in memory of its own.
+#[derive(Default)]
+pub(super) struct Copied {
+    id: String,
+    /// `None`: not kept.
+    method: Option<Method>,
+    /// Empty: not kept.
+    host: String,
+    /// Empty: not kept.
+    path: String,
+}
+
+/// What kinds of refusals are remembered apart.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Of heads that have no one reading.
+    Head,
+    /// Of who has no key.
+    Stranger,
+    /// All others.
+    Other,
+}
 
 #[derive(Default)]
 struct Ring {
@@ -80,13 +115,11 @@ struct Ring {
 }
 
 struct Slot {
-    id: String,
+    asked: Box<Copied>,
     at: Timestamp,
+    /// What had gone by of that second.
+    order: Duration,
     client: Peer,
-    method: Method,
-    /// Empty: not kept.
-    path: String,
-    host: String,
     route: Option<Arc<Route>>,
     key: Option<(KeyId, KeyDigest)>,
     generation: u64,
@@ -126,6 +159,7 @@ impl Refused {
             }
             (_, Reject::Admit(error)) => Cause::Admit(*error),
             (_, Reject::Refused(refusal)) => Cause::Policy(refusal.clone()),
+            (_, Reject::Revoked(Revocation::Policy(refusal))) => Cause::Policy((**refusal).clone()),
             (_, Reject::Unidentified(error)) => Cause::Key(*error),
             (_, other) => Cause::Told(causes(other)),
         };
@@ -135,6 +169,16 @@ impl Refused {
             caller,
             cause,
         })
+    }
+
+    fn kind(&self) -> Kind {
+        match (&self.cause, self.caller) {
+            (Cause::Admit(_), _) => Kind::Head,
+            (_, RefusedCaller::Anyone | RefusedCaller::Malformed | RefusedCaller::Unknown) => {
+                Kind::Stranger
+            }
+            (_, RefusedCaller::Other) => Kind::Other,
+        }
     }
 
     fn why(&self) -> String {
@@ -153,8 +197,11 @@ pub struct Decision {
     /// The request's id.
     pub id: String,
     pub at: Timestamp,
+    /// Within the same second, the greater is the newer.
+    pub order: Duration,
     pub client: Peer,
-    pub method: Method,
+    /// `None` where it is very long.
+    pub method: Option<Method>,
     /// `None` where there was none that could be read.
     pub host: Option<String>,
     /// Without its query; `None` for the management API, and where it is very long.
@@ -197,6 +244,19 @@ pub enum WantedDecisions {
 }
 
 impl Refusals {
+    /// A copy of what is asked for: the head's own memory is let go, since the next head shall have it. The copy's memory
+    /// is that of an earlier one.
+    pub(super) fn copy(&self, method: &Method, host: &str, path: &str) -> Box<Copied> {
+        let mut copied = self.spare.borrow_mut().pop().unwrap_or_default();
+        let bounded = |text: &'_ str| text.len() <= MOST_BYTES;
+        copied.method = (method.as_str().len() <= MOST_METHOD_BYTES).then(|| method.clone());
+        for (text, new) in [(&mut copied.host, host), (&mut copied.path, path)] {
+            text.clear();
+            text.push_str(if bounded(new) { new } else { "" });
+        }
+        copied
+    }
+
     /// Keeps a refusal.
     pub(super) fn keep(
         &self,
@@ -205,84 +265,58 @@ impl Refusals {
         status: u16,
         refused: Refused,
     ) {
-        observation.asked(|method, host, path| {
-            self.put(
-                observation,
-                (method, host, path),
-                generation,
-                status,
-                refused,
-            );
-        });
-    }
-
-    fn put(
-        &self,
-        observation: &Observation,
-        (method, host, path): (&Method, &str, &str),
-        generation: u64,
-        status: u16,
-        refused: Refused,
-    ) {
-        let is_management = observation.is_management();
-        let path = match is_management || path.len() > MOST_BYTES {
-            true => "",
-            false => path,
-        };
-        let host = if host.len() > MOST_BYTES { "" } else { host };
-        let mut ring = self.0.borrow_mut();
-        let mut slot = match ring.slots.len() < KEPT {
-            true => None,
-            false => {
-                let next = ring.next;
-                ring.next = (next + 1) % KEPT;
-                Some(next)
-            }
-        };
-        // The oldest one's memory is the newest one's.
-        let (mut id, mut kept_path, mut kept_host) = match slot.map(|at| &mut ring.slots[at]) {
-            Some(old) => (
-                std::mem::take(&mut old.id),
-                std::mem::take(&mut old.path),
-                std::mem::take(&mut old.host),
-            ),
-            None => Default::default(),
-        };
-        for (text, new) in [
-            (&mut id, observation.id().as_str()),
-            (&mut kept_path, path),
-            (&mut kept_host, host),
-        ] {
-            text.clear();
-            text.push_str(new);
+        let mut asked = observation.copied(self);
+        if observation.is_management() {
+            asked.path.clear();
         }
+        asked.id.clear();
+        asked.id.push_str(observation.id().as_str());
+        let (at, order) = Timestamp::now_and_fraction();
+        let mut ring = self.rings[refused.kind() as usize].borrow_mut();
         let new = Slot {
-            id,
-            at: Timestamp::now(),
+            asked,
+            at,
+            order,
             client: observation.client(),
-            method: method.clone(),
-            path: kept_path,
-            host: kept_host,
             route: observation.remnant().route.clone(),
             key: observation.key(),
             generation,
             status,
             refused,
         };
-        match slot.take() {
-            Some(at) => ring.slots[at] = new,
-            None => ring.slots.push(new),
+        if ring.slots.len() < KEPT {
+            return ring.slots.push(new);
+        }
+        let next = ring.next;
+        ring.next = (next + 1) % KEPT;
+        let old = std::mem::replace(&mut ring.slots[next], new);
+        self.give_back(old.asked);
+    }
+
+    /// Takes a copy back that nobody needs.
+    pub(super) fn give_back(&self, copied: Box<Copied>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE {
+            spare.push(copied);
         }
     }
 
     /// Tells those that are wanted, the newest first.
     pub(super) fn tell(&self, wanted: &WantedDecisions) -> Vec<Decision> {
-        let ring = self.0.borrow();
-        let (older, newer) = ring.slots.split_at(ring.next);
+        let rings = self.rings.iter().map(RefCell::borrow);
+        let mut told: Vec<Decision> = rings.flat_map(|ring| ring.tell(wanted)).collect();
+        told.sort_by_key(|decision| Reverse((decision.at, decision.order)));
+        told
+    }
+}
+
+impl Ring {
+    fn tell(&self, wanted: &WantedDecisions) -> Vec<Decision> {
+        let (older, newer) = self.slots.split_at(self.next);
         let newest_first = older.iter().rev().chain(newer.iter().rev());
         match wanted {
             WantedDecisions::Id(id) => {
-                let mut found = newest_first.filter(|slot| slot.id == *id);
+                let mut found = newest_first.filter(|slot| slot.asked.id == *id);
                 found.next().map(Slot::tell).into_iter().collect()
             }
             WantedDecisions::Newest(most) => newest_first.take(*most).map(Slot::tell).collect(),
@@ -294,12 +328,13 @@ impl Slot {
     fn tell(&self) -> Decision {
         let some = |text: &String| (!text.is_empty()).then(|| text.clone());
         Decision {
-            id: self.id.clone(),
+            id: self.asked.id.clone(),
             at: self.at,
             client: self.client,
-            method: self.method.clone(),
-            host: some(&self.host),
-            path: some(&self.path),
+            order: self.order,
+            method: self.asked.method.clone(),
+            host: some(&self.asked.host),
+            path: some(&self.asked.path),
             route: self.route.clone(),
             key: self.key,
             generation: self.generation,

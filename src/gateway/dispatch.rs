@@ -104,6 +104,12 @@ async fn manage(
         .permitted()
         .principal()
         .expect("management routes are never public");
+    // A body may take its time: what the policy gave when it began is not what is acted on.
+    let generation = link.context.generation();
+    let scope = &principal.record().scope;
+    if let Some(refusal) = observation.refusal(&generation.snapshot.hot.policy, Some(scope)) {
+        return Err(refusal.into());
+    }
     let path = cleared.admitted().path();
     let selector = match op {
         ManagementOp::Create | ManagementOp::List => None,

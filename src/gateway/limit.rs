@@ -60,6 +60,7 @@ pub(super) fn limit(exchange: Exchange<Allowed>) -> Result<Exchange<Cleared>, Re
     if said.is_some_and(|bytes| bytes > body_bytes) {
         return Err(Reject::BodyTooLarge);
     }
+    exchange.observation.cleared();
     exchange.try_map(
         |Allowed {
              admitted,

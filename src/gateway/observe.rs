@@ -5,7 +5,7 @@
 //! uncounted, and nothing has to remember to count.
 
 use super::access_line::Line;
-use super::decisions::Unread;
+use super::decisions::{Copied, Refusals, Unread};
 use super::gcra::Standing;
 use super::generation::{Generation, Remnant};
 use super::metrics::{Labels, NO_ROUTE, Outcome, method_label};
@@ -50,6 +50,10 @@ pub struct Observation {
     asked: RefCell<Option<Admitted>>,
     /// What it asks for that was refused before that.
     unread: RefCell<Option<Box<Unread>>>,
+    /// What it asks for, copied, once it has been refused on the way.
+    copied: RefCell<Option<Box<Copied>>>,
+    /// It went through the whole line, to be dispatched.
+    cleared: Cell<bool>,
     /// It goes to an upstream.
     goes_up: Cell<bool>,
     /// The register of exchanges that last has it.
@@ -94,6 +98,8 @@ impl Observation {
             key: Cell::new(None),
             asked: RefCell::new(None),
             unread: RefCell::new(None),
+            copied: RefCell::new(None),
+            cleared: Cell::new(false),
             goes_up: Cell::new(false),
             standing: Cell::new(None),
             seats: RefCell::new(Vec::new()),
@@ -160,8 +166,31 @@ impl Observation {
         self.unread.replace(Some(Box::new(unread)));
     }
 
+    /// The request went through the whole line, to be dispatched.
+    pub(super) fn cleared(&self) {
+        self.cleared.set(true);
+    }
+
+    /// The line has been begun. If it has stopped already, the head's memory is let go: hyper reads on before anyone asks
+    /// for the answer, and would have to take new memory for that.
+    pub(super) fn begun(&self) {
+        if !self.cleared.get() {
+            let refusals = &self.link.context.refusals;
+            let copied = self.asked(|method, host, path| refusals.copy(method, host, path));
+            self.copied.replace(Some(copied));
+            self.asked.take();
+            self.unread.take();
+        }
+    }
+
+    /// What the request asks for, copied.
+    pub(super) fn copied(&self, refusals: &Refusals) -> Box<Copied> {
+        let copied = self.copied.take();
+        copied.unwrap_or_else(|| self.asked(|method, host, path| refusals.copy(method, host, path)))
+    }
+
     /// Method, host and path of the request, as far as they are known.
-    pub(super) fn asked<T>(&self, use_it: impl FnOnce(&Method, &str, &str) -> T) -> T {
+    fn asked<T>(&self, use_it: impl FnOnce(&Method, &str, &str) -> T) -> T {
         match (&*self.asked.borrow(), &*self.unread.borrow()) {
             (Some(admitted), _) => use_it(admitted.method(), admitted.authority(), admitted.path()),
             (None, Some(unread)) => use_it(unread.method(), unread.host(), unread.path()),
@@ -244,10 +273,8 @@ impl Observation {
     pub(super) fn answered(&self, status: u16) {
         let remnant = self.remnant();
         self.held.replace(Held::Remnant(remnant));
-        if !self.goes_up.get() {
-            // It shares the memory that the head was read into, which the next one shall have.
-            self.asked.take();
-            self.unread.take();
+        if let Some(unused) = self.copied.take() {
+            self.link.context.refusals.give_back(unused);
         }
         self.status.set(status);
         self.answered.set(Some(self.started.elapsed()));

@@ -175,7 +175,7 @@ impl Server {
         for worker in self.workers.iter() {
             all.extend(worker.decisions(wanted.clone()).await);
         }
-        all.sort_by_key(|decision| std::cmp::Reverse(decision.at));
+        all.sort_by_key(|decision| std::cmp::Reverse((decision.at, decision.order)));
         if let WantedDecisions::Newest(most) = wanted {
             all.truncate(*most);
         }
