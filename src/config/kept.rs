@@ -8,9 +8,11 @@
 //! Two processes may have the folder at one time, while one takes over from the other: each locks it and reads the index
 //! again before it writes, and adds to what it finds. What is read again must be, by its hash, what was in force.
 
+use super::files::folder_of;
 use super::history::{AccessChange, MOST, Past, Trigger};
 use super::load::{self, Loaded};
 use super::problem::Problems;
+use super::secret::Secrets;
 use super::settings::Widening;
 use super::texts::Texts;
 use crate::clock::Timestamp;
@@ -20,8 +22,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The form that is written and read here; another one is refused.
@@ -40,6 +43,15 @@ pub enum KeptError {
     Version { path: PathBuf, version: u32 },
     #[error("the texts of generation {0} are not kept")]
     NotKept(u64),
+    #[error("{path:?} is of another configuration, {of:?}; give each its own `[reload] folder`")]
+    Others {
+        path: PathBuf,
+        of: PathBuf,
+        /// Whether it says what may be in force: by a pin, or by wanting confirmations.
+        guarded: bool,
+    },
+    #[error("{0:?} can be written to by others (mode {1:04o}); expected at most 0755")]
+    Open(PathBuf, u32),
 }
 
 /// Why a generation that was in force cannot be read again.
@@ -56,6 +68,10 @@ pub enum UnreadableError {
 /// The folder.
 pub(super) struct Kept {
     folder: PathBuf,
+    /// The main file, absolute.
+    of: PathBuf,
+    /// Whether an index that cannot be used is begun anew.
+    anew: AtomicBool,
     /// Held while the index is written, together with the lock on a file of the folder that other processes hold.
     writing: Mutex<()>,
 }
@@ -70,9 +86,11 @@ pub(super) struct Index {
 }
 
 impl Kept {
-    pub(super) fn at(folder: PathBuf) -> Self {
+    pub(super) fn at(folder: PathBuf, main_file: &Path) -> Self {
         Kept {
             folder,
+            of: std::path::absolute(main_file).unwrap_or_else(|_| main_file.to_owned()),
+            anew: AtomicBool::new(false),
             writing: Mutex::default(),
         }
     }
@@ -86,11 +104,23 @@ impl Kept {
         match std::fs::read(&path) {
             Ok(bytes) => {
                 let form: IndexForm = read(&path, &bytes)?;
+                if !is_of_one_folder(&form.of, &self.of) {
+                    let (of, index) = (form.of.clone(), Index::from(form));
+                    let last = index.accepted.last();
+                    let confirms = last.is_some_and(|past| past.widening == Widening::Confirm);
+                    let guarded = index.pinned || confirms;
+                    return Err(KeptError::Others { path, of, guarded });
+                }
                 Ok(form.into())
             }
             Err(error) if private::is_absent(&error) => Ok(Index::default()),
             Err(error) => Err(KeptError::Read(path, error)),
         }
+    }
+
+    /// From now on an index that cannot be used is begun anew: an operator has confirmed what is in force.
+    pub(super) fn begin_anew(&self) {
+        self.anew.store(true, Ordering::Relaxed);
     }
 
     /// Makes the folder, if there is none, and sees whether it can be written to.
@@ -106,8 +136,21 @@ impl Kept {
     /// # Errors
     /// When what is kept of it cannot be read, is not what it was, or is not valid any more.
     pub(super) fn load(&self, main_file: &Path, past: &Past) -> Result<Loaded, UnreadableError> {
+        self.load_with(main_file, past, Secrets::Required)
+    }
+
+    /// The same, with secrets or without: to be compared with, all but TLS can be known without.
+    ///
+    /// # Errors
+    /// As [`Kept::load`].
+    pub(super) fn load_with(
+        &self,
+        main_file: &Path,
+        past: &Past,
+        secrets: Secrets,
+    ) -> Result<Loaded, UnreadableError> {
         let texts = self.texts(past)?;
-        match load::load_kept(main_file, &texts) {
+        match load::load_kept(main_file, &texts, secrets) {
             Ok(loaded) if loaded.hash == past.hash && loaded.texts == texts => Ok(loaded),
             Ok(_) => Err(UnreadableError::Altered(past.generation)),
             Err(problems) => Err(UnreadableError::Config(problems)),
@@ -144,7 +187,12 @@ impl Kept {
             aliases: texts.aliases.clone(),
         };
         write(&path, &form)?;
-        let mut index = self.index()?;
+        let mut index = match self.index() {
+            Ok(index) => index,
+            Err(KeptError::Others { guarded: false, .. }) => Index::default(),
+            Err(_) if self.anew.load(Ordering::Relaxed) => Index::default(),
+            Err(error) => return Err(error),
+        };
         // The same files again, with other secrets, or judged by a process that takes over.
         index.accepted.pop_if(|last| last.hash == past.hash);
         index.accepted.push(past.clone());
@@ -152,6 +200,7 @@ impl Kept {
         index.accepted.drain(..beyond);
         index.pinned = pinned;
         self.write_index(&index)?;
+        self.anew.store(false, Ordering::Relaxed);
         self.tidy(&index);
         Ok(())
     }
@@ -207,7 +256,13 @@ impl Kept {
     }
 
     fn write_index(&self, index: &Index) -> Result<(), KeptError> {
-        write(&self.folder.join("index.json"), &IndexForm::from(index))
+        let form = IndexForm {
+            version: VERSION,
+            of: self.of.clone(),
+            pinned: index.pinned,
+            accepted: index.accepted.iter().map(PastForm::from).collect(),
+        };
+        write(&self.folder.join("index.json"), &form)
     }
 
     fn path(&self, hash: &str) -> PathBuf {
@@ -218,6 +273,11 @@ impl Kept {
     fn lock(&self) -> Result<(MutexGuard<'_, ()>, File), KeptError> {
         let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.folder.join("lock");
+        if let Ok(meta) = std::fs::metadata(&self.folder)
+            && meta.mode() & 0o022 != 0
+        {
+            return Err(KeptError::Open(self.folder.clone(), meta.mode() & 0o7777));
+        }
         let file = private::make_parent(&path).and_then(|_| {
             let mut options = File::options();
             let file = options.create(true).append(true).mode(0o600).open(&path)?;
@@ -231,9 +291,18 @@ impl Kept {
     }
 }
 
+/// Whether two main files are in the same folder, as it is named or as it is found.
+fn is_of_one_folder(a: &Path, b: &Path) -> bool {
+    let (a, b) = (folder_of(a), folder_of(b));
+    let found = |folder: &Path| std::fs::canonicalize(folder).ok();
+    a == b || found(&a).is_some_and(|a| Some(a) == found(&b))
+}
+
 #[derive(Serialize, Deserialize)]
 struct IndexForm {
     version: u32,
+    /// The main file whose generations these are, absolute.
+    of: PathBuf,
     pinned: bool,
     accepted: Vec<PastForm>,
 }
@@ -303,16 +372,6 @@ impl From<IndexForm> for Index {
         Index {
             accepted: form.accepted.into_iter().map(Past::from).collect(),
             pinned: form.pinned,
-        }
-    }
-}
-
-impl From<&Index> for IndexForm {
-    fn from(index: &Index) -> Self {
-        IndexForm {
-            version: VERSION,
-            pinned: index.pinned,
-            accepted: index.accepted.iter().map(PastForm::from).collect(),
         }
     }
 }

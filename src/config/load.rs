@@ -155,9 +155,13 @@ pub(super) fn read_alone<T>(
 ///
 /// # Errors
 /// As [`load`].
-pub(super) fn load_kept(main_file: &Path, texts: &Texts) -> Result<Loaded, Problems> {
+pub(super) fn load_kept(
+    main_file: &Path,
+    texts: &Texts,
+    secrets: Secrets,
+) -> Result<Loaded, Problems> {
     let disk = Disk::Kept(Placed::at(main_file, texts.clone()));
-    read_from(&disk, main_file, Secrets::Required, Purpose::Use).outcome
+    read_from(&disk, main_file, secrets, Purpose::Use).outcome
 }
 
 /// Reads a configuration from texts: the main file's and those of files that it may include, by name.

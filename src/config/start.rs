@@ -99,18 +99,24 @@ impl Start {
                 Err(_) => return Err(StartError::Config(problems.clone())),
             },
         };
-        let kept = Arc::new(Kept::at(folder));
+        let kept = Arc::new(Kept::at(folder, main_file));
         if let Some(confirm) = confirm {
             let loaded = files.map_err(StartError::Config)?;
             if !confirm.is(&loaded.hash) {
                 return Err(StartError::OtherHash(loaded.hash));
             }
-            // What cannot be read is written anew.
+            kept.begin_anew();
             let index = kept.index().unwrap_or_default();
             return Ok(Start::files(loaded, kept, index, Trigger::Confirmed));
         }
         let index = match (kept.index(), &files) {
             (Ok(index), _) => index,
+            // Neither has a say in what may be in force: the folder is the newer one's.
+            (Err(KeptError::Others { guarded: false, .. }), Ok(loaded))
+                if loaded.hot.widening == Widening::Allow =>
+            {
+                Index::default()
+            }
             (Err(_), Err(problems)) => return Err(StartError::Config(problems.clone())),
             (Err(source), Ok(loaded)) => {
                 let hash = loaded.hash.clone();
@@ -147,13 +153,29 @@ impl Start {
         if last.widening == Widening::Allow {
             return Ok(Start::files(loaded, kept, index, Trigger::Start));
         }
-        let old = kept.load(main_file, &last);
-        let old = old.map_err(|source| StartError::Last {
-            hash: loaded.hash.clone(),
-            source,
-        })?;
-        let access = AccessChange::between(&old.hot, &loaded.hot);
         let now = Timestamp::now();
+        let old = match kept.load(main_file, &last) {
+            Ok(old) => old,
+            // What it took secrets from may have gone with what used them. To be compared with, it needs none.
+            Err(source) => match kept.load_with(main_file, &last, Secrets::Skipped) {
+                Ok(old)
+                    if Waiting::of(
+                        (&old.cold, &old.hot),
+                        &loaded,
+                        AccessChange::between(&old.hot, &loaded.hot),
+                        now,
+                    )
+                    .is_none() =>
+                {
+                    return Ok(Start::files(loaded, kept, index, Trigger::Start));
+                }
+                _ => {
+                    let hash = loaded.hash;
+                    return Err(StartError::Last { hash, source });
+                }
+            },
+        };
+        let access = AccessChange::between(&old.hot, &loaded.hot);
         match Waiting::of((&old.cold, &old.hot), &loaded, access, now) {
             None => Ok(Start::files(loaded, kept, index, Trigger::Start)),
             Some(waiting) => Ok(Start {

@@ -1,15 +1,15 @@
 //! What has to be confirmed before it is in force, where `reload.widening = "confirm"` is.
 //!
 //! What lets someone do more, by the regions of [`crate::policy::diff`]; what leads requests elsewhere, since what is there
-//! is not known; what lifts the guard itself; and what is cold, since that says whom the gateway listens to and believes,
-//! and is in force after a restart. Limits, timeouts, headers, CORS and the addresses of an upstream's servers are not
-//! judged.
+//! is not known; what lifts the guard itself; scopes that include more, since a key manages those that its scope includes;
+//! and what says whom the gateway listens to and believes, in force after a restart or at once. Limits, timeouts, headers,
+//! CORS, and where an upstream's servers are (`servers`, `host`, `[server] hosts`) are not judged.
 
 use super::history::AccessChange;
 use super::load::Loaded;
 use super::settings::{Cold, Hot, Widening};
 use crate::clock::Timestamp;
-use crate::key::Reveal;
+use crate::key::{Authority, Reveal, ScopeName};
 
 /// A configuration that waits for an operator to confirm it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +40,13 @@ impl Waiting {
         if (hot.reveal, new.hot.reveal) == (Reveal::Once, Reveal::Always) {
             settings.push("keys.reveal");
         }
+        let clients = |hot: &Hot| hot.tls.as_ref().map(|tls| tls.client_auth());
+        if clients(hot) != clients(&new.hot) {
+            settings.push("server.tls_client_auth");
+        }
+        if lets_keys_do_more(&hot.authority, &new.hot.authority) {
+            settings.push("scopes");
+        }
         let waits = access.may_widen() || access.rerouted > 0 || !settings.is_empty();
         waits.then(|| Waiting {
             hash: new.hash.clone(),
@@ -64,6 +71,16 @@ impl Waiting {
         }
         reasons.join("; ")
     }
+}
+
+/// Whether keys of some scope may manage keys of another one that they could not manage before. Routes are compared
+/// apart: this is what only the management of keys looks at.
+fn lets_keys_do_more(old: &Authority, new: &Authority) -> bool {
+    let known = |scope: &&ScopeName| old.scopes.declares(scope);
+    new.scopes.names().filter(known).any(|holder| {
+        let mut included = new.scopes.included_by(holder).filter(known);
+        included.any(|other| !old.scopes.includes(holder, other))
+    })
 }
 
 /// The cold settings that differ, by name.

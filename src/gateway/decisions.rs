@@ -81,6 +81,10 @@ impl Unread {
 #[derive(Default)]
 pub(super) struct Refusals {
     rings: [RefCell<Ring>; 3],
+    #[expect(
+        clippy::vec_box,
+        reason = "the boxes move between here, requests and rings"
+    )]
     spare: RefCell<Vec<Box<Copied>>>,
 }
 

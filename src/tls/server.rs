@@ -65,6 +65,7 @@ pub enum ServerTlsError {
 pub struct ServerTls {
     config: Arc<ServerConfig>,
     certificates: Vec<Certificate>,
+    client_auth: Option<ClientAuth>,
     print: Print,
 }
 
@@ -95,6 +96,7 @@ impl ServerTls {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(versions)
             .map_err(ServerTlsError::Setup)?;
+        let asked = client_auth.as_ref().map(|(_, mode)| *mode);
         let builder = match client_auth {
             None => builder.with_no_client_auth(),
             Some((roots, mode)) => {
@@ -120,8 +122,14 @@ impl ServerTls {
                 .into_iter()
                 .map(|identity| identity.certificate)
                 .collect(),
+            client_auth: asked,
             print,
         })
+    }
+
+    /// Whether clients are asked for certificates.
+    pub fn client_auth(&self) -> Option<ClientAuth> {
+        self.client_auth
     }
 
     /// For handshakes.

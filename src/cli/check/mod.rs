@@ -45,6 +45,9 @@ pub struct CheckArgs {
     /// Check without the secrets: unset variables and missing secret files are no errors, the master secret is not read
     #[arg(long)]
     no_secrets: bool,
+    /// Where accepted configurations are kept, as `run` is told [default: `[reload] folder`]
+    #[arg(long, value_name = "DIR", env = "KEYGATE_GENERATIONS")]
+    generations: Option<PathBuf>,
     /// What else makes the check fail
     #[arg(long, value_name = "WHAT")]
     deny: Option<Deny>,
@@ -95,7 +98,8 @@ pub fn run(args: CheckArgs) -> ExitCode {
     } else {
         Secrets::Required
     };
-    let (problems, verdict) = check(&args.config, secrets, args.deny);
+    let generations = args.generations.as_deref();
+    let (problems, verdict) = check(&args.config, generations, secrets, args.deny);
     let report = Report {
         problems: &problems,
         verdict: &verdict,
@@ -110,6 +114,7 @@ pub fn run(args: CheckArgs) -> ExitCode {
 /// All problems, and the last line: `Err` if one of them makes the check fail.
 fn check(
     config: &Path,
+    generations: Option<&Path>,
     secrets: Secrets,
     deny: Option<Deny>,
 ) -> (Problems, Result<String, String>) {
@@ -119,7 +124,7 @@ fn check(
             let mut problems = std::mem::take(&mut loaded.warnings);
             let store = look_into_store(&loaded, secrets, &mut problems);
             if secrets == Secrets::Required {
-                look_at_start(config, &loaded, &mut problems);
+                look_at_start(config, generations, &loaded, &mut problems);
             }
             (Problems(problems), Some((loaded, store)))
         }
@@ -201,7 +206,12 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 /// Adds what `run` would say of the token and of what was accepted before.
-fn look_at_start(config: &Path, loaded: &Loaded, problems: &mut Vec<Problem>) {
+fn look_at_start(
+    config: &Path,
+    generations: Option<&Path>,
+    loaded: &Loaded,
+    problems: &mut Vec<Problem>,
+) {
     match loaded.cold.admin.token.as_deref().map(Token::read) {
         None | Some(Ok(_) | Err(TokenError::Missing(_))) => {}
         Some(Err(error)) => {
@@ -212,8 +222,7 @@ fn look_at_start(config: &Path, loaded: &Loaded, problems: &mut Vec<Problem>) {
     let mut add = |severity, message: String| {
         problems.push(loaded.reload_spot.problem(severity, message));
     };
-    let generations = std::env::var_os("KEYGATE_GENERATIONS").map(PathBuf::from);
-    match Start::decide(config, generations.as_deref(), None) {
+    match Start::decide(config, generations, None) {
         Ok(start) => {
             if let Some(generation) = start.pinned() {
                 add(
@@ -376,7 +385,7 @@ mod tests {
     #[test]
     fn a_good_configuration_is_summed_up_and_no_file_is_made() {
         let (folder, main) = folder(&GOOD.replace("${env:KEYGATE_TEST_IS_NEVER_SET}", "x"));
-        let (problems, verdict) = check(&main, Secrets::Required, None);
+        let (problems, verdict) = check(&main, None, Secrets::Required, None);
         assert_eq!(problems.0, []);
         assert_eq!(
             verdict,
@@ -384,7 +393,7 @@ mod tests {
         );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         make_store(folder.path());
-        let (_, verdict) = check(&main, Secrets::Required, None);
+        let (_, verdict) = check(&main, None, Secrets::Required, None);
         assert_eq!(
             verdict,
             Ok("ok: 1 route, 1 upstream, 1 expectation held, 1 key".into())
@@ -395,7 +404,7 @@ mod tests {
     #[test]
     fn without_secrets_neither_the_environment_nor_the_master_secret_is_asked_for() {
         let (folder, main) = folder(GOOD);
-        let (problems, verdict) = check(&main, Secrets::Required, None);
+        let (problems, verdict) = check(&main, None, Secrets::Required, None);
         assert_eq!(problems.count(), (1, 0));
         assert_eq!(
             verdict,
@@ -403,7 +412,7 @@ mod tests {
         );
         make_store(folder.path());
         fs::remove_file(folder.path().join("secret/master")).unwrap();
-        let (problems, verdict) = check(&main, Secrets::Skipped, None);
+        let (problems, verdict) = check(&main, None, Secrets::Skipped, None);
         assert_eq!(problems.0, []);
         assert_eq!(
             verdict,
@@ -419,7 +428,7 @@ mod tests {
         );
         let (folder, main) = folder(&text);
         let said = || {
-            let (problems, _) = check(&main, Secrets::Required, None);
+            let (problems, _) = check(&main, None, Secrets::Required, None);
             assert_eq!(problems.count(), (1, 0), "{problems}");
             (problems.0[0].place.line, problems.0[0].message.clone())
         };

@@ -149,6 +149,9 @@ impl Follower {
     }
 
     pub(super) async fn follow(mut self) {
+        if self.kept.is_some() && !self.wait_until_it_serves().await {
+            return;
+        }
         let mut tick = tokio::time::interval(LOOK_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let state = Arc::clone(&self.state);
@@ -180,6 +183,25 @@ impl Follower {
             if turn.is_err() {
                 return;
             }
+        }
+    }
+
+    /// Until the gateway serves nothing is accepted: a start that fails changes nothing of what was. Whether it came to that.
+    async fn wait_until_it_serves(&mut self) -> bool {
+        let order = tokio::select! {
+            biased;
+            _ = self.stopped.wait_for(|stopped| *stopped) => return false,
+            order = self.ordered.recv() => order,
+        };
+        match order {
+            Some(Order::Serves(kept)) => {
+                let done = self.keep_first().await;
+                let _ = kept.send(());
+                done.is_ok()
+            }
+            // The admin listener may have been asked already.
+            Some(Order::Asked(asked)) => self.obey(asked).await.is_ok(),
+            None => false,
         }
     }
 
@@ -506,7 +528,7 @@ impl Follower {
     async fn refresh(&mut self, now: Timestamp) -> Result<(), End> {
         let (main_file, texts) = (self.main_file.clone(), self.in_force.texts.clone());
         let loaded = spawn_blocking(move || {
-            let loaded = load::load_kept(&main_file, &texts);
+            let loaded = load::load_kept(&main_file, &texts, Secrets::Required);
             loaded.map(|loaded| (loaded.texts == texts, loaded))
         });
         let loaded = loaded.await.map_err(|_| End)?;
@@ -548,23 +570,31 @@ impl Follower {
         }
         self.note_waiting(&loaded.cold);
         let pinned = trigger == Trigger::Rollback;
-        self.replace(loaded, now, (trigger, pinned, Of::Files), access)
+        let refused = self
+            .replace(loaded, now, (trigger, pinned, Of::Files), access)
             .await?;
-        Ok(Answer::Accepted)
+        Ok(refused.map_or(Answer::Accepted, Answer::NotKept))
     }
 
-    /// Puts a configuration in force as the next generation.
+    /// Puts a configuration in force as the next generation; or says why it cannot be kept, where what is in force wants
+    /// confirmations, which need that.
     async fn replace(
         &mut self,
         loaded: Loaded,
         now: Timestamp,
         (trigger, pinned, of): (Trigger, bool, Of),
         access: Option<AccessChange>,
-    ) -> Result<(), End> {
+    ) -> Result<Option<String>, End> {
         let generation = self.state.status().generation + 1;
         let mut past = Past::of(generation, &loaded, trigger, now);
         past.access = access;
         let kept_error = self.keep(&past, &loaded.texts, pinned).await?;
+        let guarded = self.shared.load().hot.widening == Widening::Confirm;
+        if let (Some(error), true, Of::Files) = (&kept_error, guarded, of) {
+            // A restart would compare with what was accepted before this one.
+            self.state.status().kept_error = Some(error.clone());
+            return Ok(Some(error.clone()));
+        }
         self.unkept = false;
         let mut hot = loaded.hot;
         let before = self.shared.load_full();
@@ -603,7 +633,7 @@ impl Follower {
                 learn(&state, kept.as_deref(), generation, access);
             })),
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Keeps what the gateway began with; unless the process whose place it took has accepted something since, which then
