@@ -3,6 +3,13 @@
 use super::fields::{Desk, Table, nearest};
 use crate::policy::lint::{Level, Levels, Lint};
 
+/// Words of each lint.
+pub(super) const LEVELS: [(&str, Level); 3] = [
+    ("allow", Level::Allow),
+    ("note", Level::Note),
+    ("warn", Level::Warn),
+];
+
 /// Reads `[lints]` of the main file.
 pub(super) fn lints(root: &mut Table<'_>, desk: &mut Desk) -> Levels {
     const EXPECTED: &str = "\"allow\" (not said), \"note\" or \"warn\"";
@@ -20,12 +27,12 @@ pub(super) fn lints(root: &mut Table<'_>, desk: &mut Desk) -> Levels {
             desk.error(item.key_place(), format!("there is no lint `{name}`{near}"));
             continue;
         };
-        match item.text(desk, EXPECTED) {
-            Some("allow") => levels.set(*lint, Level::Allow),
-            Some("note") => levels.set(*lint, Level::Note),
-            Some("warn") => levels.set(*lint, Level::Warn),
-            Some(_) => item.wrong(desk, format!("`{}`: expected {EXPECTED}", item.name)),
-            None => {}
+        let Some(text) = item.text(desk, EXPECTED) else {
+            continue;
+        };
+        match LEVELS.iter().find(|(word, _)| *word == text) {
+            Some((_, level)) => levels.set(*lint, *level),
+            None => item.wrong(desk, format!("`{}`: expected {EXPECTED}", item.name)),
         }
     }
     levels

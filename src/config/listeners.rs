@@ -38,6 +38,20 @@ pub(super) fn admin(root: &mut Table<'_>, folder: &Path, desk: &mut Desk) -> Adm
 /// Who may connect to a Unix socket where no `mode` is written: whoever runs keygate.
 const MODE: u32 = 0o600;
 
+/// Words of `server.forwarded`.
+pub(super) const FORWARDED: [(&str, SpokenBy); 2] = [
+    ("x-forwarded-for", SpokenBy::XForwardedFor),
+    ("forwarded", SpokenBy::Forwarded),
+];
+
+/// Words of `server.underscores`.
+pub(super) const UNDERSCORES: [(&str, Underscores); 2] =
+    [("refuse", Underscores::Refuse), ("drop", Underscores::Drop)];
+
+/// Words of `proxy_protocol`, besides true and false.
+pub(super) const PROXY_PROTOCOLS: [(&str, ProxyProtocol); 2] =
+    [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
+
 /// Longest path of a socket: what `sun_path` holds (unix(7)).
 const LONGEST_PATH: usize = 107;
 
@@ -99,21 +113,10 @@ pub(super) fn listeners<'a>(
         if let Some(field) = &listened {
             judge_relays(field, &listen, &trusted_proxies, desk);
         }
-        forwarded = table.field("forwarded").and_then(|f| {
-            f.word(
-                desk,
-                &[
-                    ("x-forwarded-for", SpokenBy::XForwardedFor),
-                    ("forwarded", SpokenBy::Forwarded),
-                ],
-            )
-        });
-        underscores = table.field("underscores").and_then(|f| {
-            f.word(
-                desk,
-                &[("refuse", Underscores::Refuse), ("drop", Underscores::Drop)],
-            )
-        });
+        let header = table.field("forwarded");
+        forwarded = header.and_then(|f| f.word(desk, &FORWARDED));
+        let answer = table.field("underscores");
+        underscores = answer.and_then(|f| f.word(desk, &UNDERSCORES));
         if let Some(field) = table.field("handover") {
             handover = handover_of(&field, folder, desk);
             if let Some(address) = &handover {
@@ -319,8 +322,7 @@ fn proxy_protocol(field: &Item<'_>, desk: &mut Desk) -> Option<ProxyProtocol> {
         let any = field.boolean(desk)?;
         return any.then_some(ProxyProtocol::Any);
     }
-    let versions = [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
-    field.word(desk, &versions)
+    field.word(desk, &PROXY_PROTOCOLS)
 }
 
 /// Whoever sends a PROXY header chooses who it is taken for: says so where nobody in particular may, and where nobody can.

@@ -29,6 +29,36 @@ const CORS_HEADERS: [&str; 9] = [
     "sdk",
 ];
 
+/// Words of `log.format`.
+pub(super) const LOG_FORMATS: [(&str, LogFormat); 3] = [
+    ("auto", LogFormat::Auto),
+    ("text", LogFormat::Text),
+    ("json", LogFormat::Json),
+];
+
+/// Words of `log.access`.
+pub(super) const LOG_ACCESS: [(&str, AccessLog); 3] = [
+    ("all", AccessLog::All),
+    ("refused", AccessLog::Refused),
+    ("off", AccessLog::Off),
+];
+
+/// Words of `log.level`.
+pub(super) const LOG_LEVELS: [(&str, LogLevel); 5] = [
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+
+/// Words of `keys.reveal`.
+pub(super) const REVEAL: [(&str, Reveal); 2] = [("always", Reveal::Always), ("once", Reveal::Once)];
+
+/// Words of `reload.widening`.
+pub(super) const WIDENING: [(&str, Widening); 2] =
+    [("allow", Widening::Allow), ("confirm", Widening::Confirm)];
+
 /// `[log]`.
 pub(super) fn log(root: &mut Table<'_>, desk: &mut Desk) -> LogSettings {
     let mut log = LogSettings {
@@ -39,42 +69,16 @@ pub(super) fn log(root: &mut Table<'_>, desk: &mut Desk) -> LogSettings {
     let Some(mut table) = table(root, "log", desk) else {
         return log;
     };
-    if let Some(format) = table.field("format").and_then(|f| {
-        f.word(
-            desk,
-            &[
-                ("auto", LogFormat::Auto),
-                ("text", LogFormat::Text),
-                ("json", LogFormat::Json),
-            ],
-        )
-    }) {
+    let format = table.field("format");
+    if let Some(format) = format.and_then(|f| f.word(desk, &LOG_FORMATS)) {
         log.format = format;
     }
-    if let Some(access) = table.field("access").and_then(|f| {
-        f.word(
-            desk,
-            &[
-                ("all", AccessLog::All),
-                ("refused", AccessLog::Refused),
-                ("off", AccessLog::Off),
-            ],
-        )
-    }) {
+    let access = table.field("access");
+    if let Some(access) = access.and_then(|f| f.word(desk, &LOG_ACCESS)) {
         log.access = access;
     }
-    if let Some(level) = table.field("level").and_then(|f| {
-        f.word(
-            desk,
-            &[
-                ("error", LogLevel::Error),
-                ("warn", LogLevel::Warn),
-                ("info", LogLevel::Info),
-                ("debug", LogLevel::Debug),
-                ("trace", LogLevel::Trace),
-            ],
-        )
-    }) {
+    let level = table.field("level");
+    if let Some(level) = level.and_then(|f| f.word(desk, &LOG_LEVELS)) {
         log.level = level;
     }
     table.finish(desk);
@@ -134,10 +138,8 @@ pub(super) fn keys(root: &mut Table<'_>, folder: &Path, desk: &mut Desk) -> Keys
             "`keys.store` and `keys.secret` are the same file; expected two",
         );
     }
-    if let Some(reveal) = table
-        .field("reveal")
-        .and_then(|f| f.word(desk, &[("always", Reveal::Always), ("once", Reveal::Once)]))
-    {
+    let reveal = table.field("reveal");
+    if let Some(reveal) = reveal.and_then(|f| f.word(desk, &REVEAL)) {
         keys.reveal = reveal;
     }
     table.finish(desk);
@@ -179,8 +181,7 @@ pub(super) fn reload(root: &mut Table<'_>, store: &Path, folder: &Path, desk: &m
     reload.place = table.place();
     if let Some(word) = table.field("widening").and_then(|field| {
         reload.place = field.place();
-        let words = [("allow", Widening::Allow), ("confirm", Widening::Confirm)];
-        field.word(desk, &words)
+        field.word(desk, &WIDENING)
     }) {
         reload.widening = word;
     }

@@ -18,6 +18,16 @@ use crate::tls::{
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Words of `server.tls_min_version`.
+pub(super) const MIN_VERSIONS: [(&str, MinVersion); 2] =
+    [("1.2", MinVersion::Tls12), ("1.3", MinVersion::Tls13)];
+
+/// Words of `server.tls_client_auth.mode`.
+pub(super) const CLIENT_AUTH: [(&str, ClientAuth); 2] = [
+    ("optional", ClientAuth::Optional),
+    ("required", ClientAuth::Required),
+];
+
 /// A reading of files, and what they held.
 struct Files<'r, 'd> {
     secrets: &'r mut SecretReader<'d>,
@@ -177,12 +187,9 @@ pub(super) fn server(
         whole &= auth.is_some();
         auth
     });
-    let min_version = version_field.as_ref().and_then(|field| {
-        field.word(
-            desk,
-            &[("1.2", MinVersion::Tls12), ("1.3", MinVersion::Tls13)],
-        )
-    });
+    let min_version = version_field
+        .as_ref()
+        .and_then(|field| field.word(desk, &MIN_VERSIONS));
     if field.is_none() {
         for field in [auth_field, version_field].into_iter().flatten() {
             desk.error(
@@ -286,12 +293,8 @@ fn client_auth(
             None
         }
     };
-    const MODES: [(&str, ClientAuth); 2] = [
-        ("optional", ClientAuth::Optional),
-        ("required", ClientAuth::Required),
-    ];
     let mode = match table.field("mode") {
-        Some(mode) => mode.word(desk, &MODES),
+        Some(mode) => mode.word(desk, &CLIENT_AUTH),
         None => {
             table.missing(
                 desk,

@@ -165,12 +165,18 @@ fn methods(table: &mut Table<'_>, desk: &mut Desk) -> Methods {
     Methods::Named(methods)
 }
 
+/// A word of `access`.
+#[derive(Clone, Copy)]
+pub(in crate::config) enum Word {
+    Public,
+    Deny,
+}
+
+/// Words of `access`.
+pub(in crate::config) const ACCESS: [(&str, Word); 2] =
+    [("public", Word::Public), ("deny", Word::Deny)];
+
 fn access(table: &mut Table<'_>, desk: &mut Desk) -> Option<AccessSpec> {
-    #[derive(Clone, Copy)]
-    enum Word {
-        Public,
-        Deny,
-    }
     let scope = table.field("scope");
     let access = table.field("access");
     match (scope, access) {
@@ -195,12 +201,10 @@ fn access(table: &mut Table<'_>, desk: &mut Desk) -> Option<AccessSpec> {
             let names = scope_names(&items, desk);
             (!names.is_empty() && names.len() == items.len()).then_some(AccessSpec::AnyOf(names))
         }
-        (None, Some(access)) => {
-            match access.word(desk, &[("public", Word::Public), ("deny", Word::Deny)])? {
-                Word::Public => Some(AccessSpec::Public),
-                Word::Deny => Some(AccessSpec::Deny),
-            }
-        }
+        (None, Some(access)) => match access.word(desk, &ACCESS)? {
+            Word::Public => Some(AccessSpec::Public),
+            Word::Deny => Some(AccessSpec::Deny),
+        },
         (None, None) => {
             table.missing(
                 desk,
