@@ -14,6 +14,7 @@ pub mod load;
 mod logging;
 pub mod operator;
 pub mod run;
+pub mod schema;
 mod service;
 pub mod test;
 
@@ -42,6 +43,7 @@ Examples:
   keygate history --config gateway/keygate.toml    what was in force, and what each change did
   keygate rollback --config gateway/keygate.toml   back to what was in force before
   keygate shadow --config gateway/keygate.toml     what a policy that is tried would decide otherwise
+  keygate schema > keygate.schema.json             what an editor completes and checks by
   keygate keys create --config gateway/keygate.toml --name 'Mobile app' --scope authOnly
   keygate load http://127.0.0.1:8080 --config gateway/keygate.toml --route 'GET /v3/users/{uid}'
 
@@ -66,6 +68,7 @@ enum CommandLine {
     History(operator::history::HistoryArgs),
     Shadow(operator::shadow::ShadowArgs),
     Init(init::InitArgs),
+    Schema(schema::SchemaArgs),
     Keys(keys::KeysArgs),
     Demo(demo::DemoArgs),
     Load(Box<load::LoadArgs>),
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         CommandLine::History(args) => operator::history::run(args),
         CommandLine::Shadow(args) => operator::shadow::run(args),
         CommandLine::Init(args) => init::run(args),
+        CommandLine::Schema(args) => schema::run(args),
         CommandLine::Keys(args) => keys::run(args),
         CommandLine::Demo(args) => demo::run(args),
         CommandLine::Load(args) => load::run(*args),

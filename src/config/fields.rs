@@ -125,6 +125,12 @@ impl<'a> Table<'a> {
 
     /// A field, if it is there.
     pub(super) fn field(&mut self, name: &'static str) -> Option<Item<'a>> {
+        #[cfg(test)]
+        asked::note(&self.name, name);
+        self.find(name)
+    }
+
+    fn find(&mut self, name: &'static str) -> Option<Item<'a>> {
         self.known.push(name);
         let (key, value) = self.entries.get_key_value(name)?;
         Some(self.item(key, value))
@@ -180,7 +186,7 @@ impl<'a> Table<'a> {
 
     /// Says what to answer for a field that stands in the wrong place, and counts it as known.
     pub(super) fn misplaced(&mut self, desk: &mut Desk, name: &'static str, message: &str) {
-        if let Some(item) = self.field(name) {
+        if let Some(item) = self.find(name) {
             item.hide();
             desk.error(item.key_place(), message);
         }
@@ -452,4 +458,27 @@ fn quoted(names: &[&str]) -> String {
 fn in_marks(names: &[&str]) -> String {
     let names: Vec<_> = names.iter().map(|n| format!("\"{n}\"")).collect();
     names.join(", ")
+}
+
+/// What readers ask their tables for, noted for the tests of [`super::schema`].
+#[cfg(test)]
+pub(super) mod asked {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    /// Fields, each after the name of its table.
+    type Asked = BTreeSet<(String, &'static str)>;
+
+    thread_local! {
+        static ASKED: RefCell<Asked> = const { RefCell::new(BTreeSet::new()) };
+    }
+
+    pub(super) fn note(table: &str, name: &'static str) {
+        ASKED.with_borrow_mut(|asked| asked.insert((table.to_owned(), name)));
+    }
+
+    /// All that this thread has asked for since it was last taken.
+    pub(in crate::config) fn take() -> Asked {
+        ASKED.take()
+    }
 }

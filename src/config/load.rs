@@ -29,7 +29,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// Tables that stand in the main file only.
-const PROCESS_TABLES: [&str; 13] = [
+pub(super) const PROCESS_TABLES: [&str; 13] = [
     "include",
     "server",
     "admin",

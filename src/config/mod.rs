@@ -36,6 +36,7 @@ mod process;
 #[cfg(test)]
 mod robustness;
 mod routes;
+mod schema;
 mod secret;
 mod settings;
 mod shadow;
@@ -59,6 +60,7 @@ pub use kept::{KeptError, UnreadableError};
 pub use live::{Answer, Ask, Live, ReloadStatus, Stopped};
 pub use load::{Loaded, Purpose, Spot, load, load_for, load_texts};
 pub use problem::{Problem, Problems, Severity};
+pub use schema::{SchemaOf, schema};
 pub use secret::Secrets;
 pub use settings::{
     AccessLog, AdminSettings, Balance, Balancing, Cold, Cors, CorsOrigins, Eject, HealthCheck,

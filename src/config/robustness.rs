@@ -1,5 +1,6 @@
 //! Properties: whatever a file holds, reading it ends with an answer, and the answer can be shown.
 
+use super::schema::tests::refusals;
 use super::{Problems, load_texts};
 use proptest::prelude::*;
 
@@ -27,8 +28,9 @@ fn plausible(problems: &Problems, main: &str, routes: &str) {
 }
 
 fn read(main: &str, routes: &str) {
-    if let Err(problems) = load_texts(main, &[("routes.toml", routes)]) {
-        plausible(&problems, main, routes);
+    match load_texts(main, &[("routes.toml", routes)]) {
+        Ok(_) => assert_eq!(refusals(main, &[routes]), [""; 0]),
+        Err(problems) => plausible(&problems, main, routes),
     }
 }
 

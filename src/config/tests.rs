@@ -1,5 +1,6 @@
 //! What is said of faulty configurations: rows of TOML, and the problems that each gives.
 
+use super::schema::tests::refusals;
 use super::*;
 use crate::http::edits::Template;
 use std::time::Duration;
@@ -20,6 +21,16 @@ upstream = "chat"
 path = "/{*rest}"
 scope = "fullAccess"
 "#;
+
+/// As [`super::load_texts`]; whatever loads, the schemas take.
+fn load_texts(main: &str, included: &[(&str, &str)]) -> Result<Loaded, Problems> {
+    let loaded = super::load_texts(main, included);
+    if loaded.is_ok() {
+        let included: Vec<&str> = included.iter().map(|(_, text)| *text).collect();
+        assert_eq!(refusals(main, &included), [""; 0], "{main}\n{included:?}");
+    }
+    loaded
+}
 
 fn said(main: &str, included: &[(&str, &str)]) -> Vec<String> {
     match load_texts(main, included) {

@@ -12,6 +12,7 @@ mod route;
 mod settings;
 mod shared;
 
+pub(super) use route::ACCESS;
 pub(super) use shared::{Shared, shared};
 
 use super::fields::{Desk, Item, Table};
