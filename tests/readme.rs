@@ -11,7 +11,7 @@
 //! | `sh gateway` | the gateway runs from here on |
 //! | `sh` | is a shell's language, and not run |
 //! | `json` | each line is JSON |
-//! | `ini` | not looked at |
+//! | `ini`, `toml` | not looked at |
 //!
 //! All that runs does so in order, in one folder. Ports are free ones: where the page says 8080, 9901 and 9000, the
 //! commands say the gateway's, the admin listener's and the upstream's.
@@ -199,6 +199,7 @@ fn every_block_is_of_a_kind_that_is_held_to_something() {
         "sh",
         "json",
         "ini",
+        "toml",
     ];
     for block in blocks() {
         assert!(

@@ -7,6 +7,7 @@ mod support;
 use jsonschema::Validator;
 use keygate::config::load_texts;
 use serde_json::{Map, Value};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use support::KEYGATE;
 use toml::de::{DeTable, DeValue};
@@ -120,6 +121,29 @@ fn what_is_committed_is_what_is_printed_and_a_draft_that_editors_read() {
         FILES[0].1,
         "main is what is printed if nothing is said"
     );
+}
+
+#[test]
+fn both_samples_and_what_init_writes_name_their_schema_and_are_taken_by_it() {
+    let made = tempfile::tempdir().unwrap();
+    let folder = made.path().to_str().expect("a path of text");
+    let init = ["init", folder, "--upstream", "http://127.0.0.1:9000"];
+    assert!(keygate(&init, Stdio::null()).status.success());
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    for folder in [samples.as_path(), made.path()] {
+        for (of, name) in [("main", "keygate"), ("routes", "routes")] {
+            let file = folder.join(format!("{name}.toml"));
+            let text = std::fs::read_to_string(&file).unwrap();
+            let schema = text
+                .lines()
+                .next()
+                .and_then(|line| line.strip_prefix("#:schema "));
+            assert_eq!(schema, Some(&*format!("./{name}.schema.json")), "{file:?}");
+            let there = std::fs::read_to_string(folder.join(schema.unwrap())).unwrap();
+            assert!(there == printed(&["schema", of]), "{file:?}");
+            assert_eq!(against(&validator(of), &text), [""; 0], "{file:?}");
+        }
+    }
 }
 
 #[test]

@@ -42,6 +42,9 @@ impl Folder {
         let folder = Folder { path };
         fs::write(folder.config(), process(listen, upstream, talk))?;
         fs::write(folder.path.join("routes.toml"), ROUTES)?;
+        // Its first line names it: for the editor of whoever tries an edit.
+        let schema = crate::config::schema(crate::config::SchemaOf::Routes);
+        fs::write(folder.path.join("routes.schema.json"), schema)?;
         Ok(folder)
     }
 

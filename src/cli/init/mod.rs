@@ -4,7 +4,7 @@
 //! overwrites nothing, and leaves nothing half made: all is made in a folder of its own beside its destination, read
 //! back as `run` would read it, and only then moved into place.
 
-use crate::config::{self, Secrets};
+use crate::config::{self, SchemaOf, Secrets};
 use crate::key::{
     Actor, ApiKey, Command, CommandError, KeyName, NewKey, Origin, Reveal, ScopeName, ShownKey,
 };
@@ -25,12 +25,24 @@ const SAMPLE_UPSTREAM: &str = "[upstreams.chat]";
 const SAMPLE_SERVER: &str = "\"http://127.0.0.1:9000\"";
 
 /// What is made, in the order in which it is moved into place: the main file last, so that it names what is there.
-const PIECES: [&str; 4] = ["secret", "data", "routes.toml", "keygate.toml"];
+const PIECES: [&str; 6] = [
+    "secret",
+    "data",
+    ROUTES_SCHEMA,
+    MAIN_SCHEMA,
+    "routes.toml",
+    "keygate.toml",
+];
+
+/// What editors check and complete the two files by; their first lines name them.
+const ROUTES_SCHEMA: &str = "routes.schema.json";
+const MAIN_SCHEMA: &str = "keygate.schema.json";
 
 /// Write a commented configuration, make the key store and a first key
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Makes keygate.toml, routes.toml, data/ and secret/ in DIR: all or nothing, and overwrites nothing.
+Makes keygate.toml, routes.toml, data/ and secret/ in DIR, and the schemas by which editors complete and check the two
+files: all or nothing, and overwrites nothing.
 The first key, of scope fullAccess, is printed on standard output.
 
 Example:
@@ -153,6 +165,8 @@ fn init(folder: &Path, upstream: &str) -> Result<ApiKey, InitError> {
     let made = workshop.path();
     write(&made.join("keygate.toml"), &main_text(upstream))?;
     write(&made.join("routes.toml"), ROUTES)?;
+    write(&made.join(MAIN_SCHEMA), &config::schema(SchemaOf::Main))?;
+    write(&made.join(ROUTES_SCHEMA), &config::schema(SchemaOf::Routes))?;
     let loaded =
         config::load(&made.join("keygate.toml"), Secrets::Required).map_err(InitError::Config)?;
     let key = tokio::runtime::Builder::new_current_thread()
@@ -350,7 +364,9 @@ mod tests {
             [
                 "data",
                 "data/keygate.db",
+                "keygate.schema.json",
                 "keygate.toml",
+                "routes.schema.json",
                 "routes.toml",
                 "secret",
                 "secret/master"
