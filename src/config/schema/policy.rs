@@ -49,6 +49,8 @@ fn route() -> Table {
             .example(r#"["encoded-slash"]"#),
         field("strip_prefix", Shape::Text(SEGMENTS), "Segments that are taken off the path that goes up.").example(r#""/api""#),
         field("add_prefix", Shape::Text(SEGMENTS), "Segments that are put before the path that goes up.").example(r#""/v1""#),
+        field("shadow", Shape::Bool, "true: the route is not in force, but tried over those that are: what it would decide otherwise is counted, and told by `keygate shadow`.")
+            .default("false"),
         field("cors", or_false(table(cors(false))), "What browsers are told of it, in place of `[cors]`; false leaves it to the upstream.")
             .example(r#"{ origins = ["https://app.example.com"], methods = ["GET"] }"#),
     ];

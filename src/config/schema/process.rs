@@ -22,6 +22,7 @@ pub(super) fn fields() -> Vec<Field> {
         field("server", table(server()), "Where clients connect. Cold (a change waits for a restart), but for certificates and `hosts`."),
         field("admin", table(admin()), "The admin listener: health, metrics, status, and what operators may have done. Cold."),
         field("reload", table(reload()), "What an edit of the files may do at once."),
+        field("shadow", table(shadow()), "A policy that is tried beside the one in force: what it would decide otherwise is counted, and told by `keygate shadow`."),
         field("log", table(log()), "What is written to the log."),
         field("keys", table(keys()), "Where keys are, and how requests carry them. Cold, but for `reveal`."),
         field("management", table(management()), "The API by which keys are managed over HTTP."),
@@ -167,6 +168,14 @@ fn reload() -> Vec<Field> {
             .default(r#""allow""#),
         field("folder", some_text(), "Where the last twenty accepted configurations are kept; by default `generations`, beside the store. Cold.")
             .example(r#""data/generations""#),
+    ]
+}
+
+fn shadow() -> Vec<Field> {
+    vec![
+        field("include", one_or_list(some_text(), 0), "Its files, as those of `include`: scopes, defaults and routes of their own. The upstreams and the management API are those of this file.")
+            .required()
+            .example(r#"["next/*.toml"]"#),
     ]
 }
 

@@ -84,7 +84,10 @@ fn base() -> Value {
         "upstreams": { CHAT: { "servers": ["https://chat.internal"] } },
         "scopes": { "authOnly": [], "fullAccess": ["authOnly"] },
         "defaults": { "upstream": CHAT },
-        "routes": [{ "path": ["/api/{*rest}", "/{*rest}"], "scope": "fullAccess" }],
+        "routes": [
+            { "path": ["/api/{*rest}", "/{*rest}"], "scope": "fullAccess" },
+            { "path": "/another", "scope": "fullAccess" },
+        ],
     })
 }
 
