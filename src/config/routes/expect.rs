@@ -27,7 +27,10 @@ pub(super) fn expectation(
     let requests = match table.field("request") {
         Some(field) => several(&field, desk, REQUEST, request),
         None => {
-            table.missing(desk, format!("an expectation needs `request`: {REQUEST}"));
+            table.missing(
+                desk,
+                format!("an expectation needs `request`: expected {REQUEST}"),
+            );
             Vec::new()
         }
     };

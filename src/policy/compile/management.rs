@@ -123,7 +123,7 @@ fn management_path(text: &str) -> Result<Vec<Segment>, String> {
         return Err("it has no params".to_owned());
     }
     if matches!(pattern.segments.last(), Some(Segment::Literal(last)) if last.is_empty()) {
-        return Err("it does not end in `/`".to_owned());
+        return Err("it ends in `/`, and owns what is below it anyway".to_owned());
     }
     if !pattern.needs.is_none() {
         return Err(format!(
@@ -157,11 +157,11 @@ mod tests {
         for (paths, expected) in [
             (
                 &["/"][..],
-                "`/` cannot be a management path: it does not end in `/`",
+                "`/` cannot be a management path: it ends in `/`, and owns what is below it anyway",
             ),
             (
                 &["/a/"],
-                "`/a/` cannot be a management path: it does not end in `/`",
+                "`/a/` cannot be a management path: it ends in `/`, and owns what is below it anyway",
             ),
             (
                 &["/{a}"],
