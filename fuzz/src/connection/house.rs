@@ -205,6 +205,7 @@ impl House {
                 generation: 1,
                 hash: loaded.hash,
                 loaded_at: Timestamp::now(),
+                shadow_since: Timestamp::now(),
                 hot: loaded.hot,
             })),
             keys,
