@@ -6,8 +6,8 @@
 //! speaks against it; [`Follower::accept`] writes it to the folder of kept generations, swaps the snapshot and says so;
 //! and what it changed is found out afterwards, while it is in force, unless that had to be known before.
 
-use super::State;
 use super::ask::{Answer, Ask, Asked, Order};
+use super::{ASKS, State};
 use crate::clock::Timestamp;
 use crate::config::hash::{Wanted, WholeHash};
 use crate::config::hints::Hints;
@@ -188,21 +188,30 @@ impl Follower {
 
     /// Until the gateway serves nothing is accepted: a start that fails changes nothing of what was. Whether it came to that.
     async fn wait_until_it_serves(&mut self) -> bool {
-        let order = tokio::select! {
-            biased;
-            _ = self.stopped.wait_for(|stopped| *stopped) => return false,
-            order = self.ordered.recv() => order,
-        };
-        match order {
-            Some(Order::Serves(kept)) => {
-                let done = self.keep_first().await;
-                let _ = kept.send(());
-                done.is_ok()
+        // The admin listener may be asked already: no more wait than may stand in the queue.
+        let mut early = Vec::new();
+        let kept = loop {
+            let order = tokio::select! {
+                biased;
+                _ = self.stopped.wait_for(|stopped| *stopped) => return false,
+                order = self.ordered.recv() => order,
+            };
+            match order {
+                Some(Order::Serves(kept)) => break kept,
+                Some(Order::Asked(asked)) if early.len() < ASKS => early.push(asked),
+                // Whom nobody answers hears that the gateway does not do it now.
+                Some(Order::Asked(_)) => {}
+                None => return false,
             }
-            // The admin listener may have been asked already.
-            Some(Order::Asked(asked)) => self.obey(asked).await.is_ok(),
-            None => false,
+        };
+        let done = self.keep_first().await;
+        let _ = kept.send(());
+        for asked in early {
+            if self.obey(asked).await.is_err() {
+                return false;
+            }
         }
+        done.is_ok()
     }
 
     /// Drops the replaced generations that nobody holds any more.
