@@ -4,28 +4,11 @@ mod support;
 
 use serde_json::Value;
 use std::fs;
+use support::operated::main_text;
 use support::{Answer, Client, Folder, Gateway, Output, ROUTES, Upstream};
 
 fn folder(upstream: &Upstream) -> Folder {
-    let main = format!(
-        r#"
-include = ["routes.toml"]
-[server]
-listen = ["127.0.0.1:0"]
-workers = 2
-[admin]
-listen = "127.0.0.1:0"
-token = "secret/admin-token"
-[log]
-format = "json"
-[keys]
-store = "sqlite:data/keygate.db"
-secret = "secret/master"
-[upstreams.chat]
-servers = ["http://{}"]
-"#,
-        upstream.address
-    );
+    let main = main_text(upstream.address, "").replace("workers = 1", "workers = 2");
     Folder::with_main(&main, ROUTES)
 }
 

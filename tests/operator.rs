@@ -8,32 +8,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
+use support::operated::main_text;
 use support::{Answer, Client, Folder, Gateway, KEYGATE, Output, ROUTES, Upstream};
 
 /// A route that lets authOnly keys do more.
 const WIDER: &str = "[[routes]]\npath = \"/reports\"\nscope = \"authOnly\"\n";
-
-fn main_text(upstream: std::net::SocketAddr, more: &str) -> String {
-    format!(
-        r#"
-include = ["routes.toml"]
-[server]
-listen = ["127.0.0.1:0"]
-workers = 1
-[admin]
-listen = "127.0.0.1:0"
-token = "secret/admin-token"
-[log]
-format = "json"
-[keys]
-store = "sqlite:data/keygate.db"
-secret = "secret/master"
-[upstreams.chat]
-servers = ["http://{upstream}"]
-{more}
-"#
-    )
-}
 
 const CONFIRM: &str = "[reload]\nwidening = \"confirm\"\n";
 

@@ -5,6 +5,7 @@ mod support;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use support::operated::main_text;
 use support::wire::{Authority, Caller, Wire};
 use support::{Folder, Gateway, Output, Upstream};
 
@@ -72,27 +73,6 @@ scope = "authOnly"
 "#;
 
 const SHADOW: &str = "[shadow]\ninclude = [\"next.toml\"]\n";
-
-fn main_text(upstream: SocketAddr, more: &str) -> String {
-    format!(
-        r#"
-include = ["routes.toml"]
-[server]
-listen = ["127.0.0.1:0"]
-workers = 1
-[admin]
-listen = "127.0.0.1:0"
-[log]
-format = "json"
-[keys]
-store = "sqlite:data/keygate.db"
-secret = "secret/master"
-[upstreams.chat]
-servers = ["http://{upstream}"]
-{more}
-"#
-    )
-}
 
 /// A gateway's folder with a policy in force, and one in shadow.
 fn folder(upstream: SocketAddr, in_force: &str, tried: &str) -> Folder {
@@ -678,9 +658,7 @@ fn counts_begin_anew_when_what_is_compared_changes_and_only_then() {
 #[test]
 fn files_of_a_pattern_are_followed_and_a_generation_that_is_kept_has_them() {
     let upstream = Upstream::echo();
-    let token = "token = \"secret/token\"\n";
-    let main = main_text(upstream.address, "[shadow]\ninclude = [\"next/*.toml\"]\n")
-        .replace("[log]", &format!("{token}[log]"));
+    let main = main_text(upstream.address, "[shadow]\ninclude = [\"next/*.toml\"]\n");
     let folder = Folder::with_main(&main, &format!("{SCOPES}{IN_FORCE}"));
     let gateway = folder.start();
     assert!(

@@ -13,6 +13,7 @@ pub mod frames;
 pub mod house;
 pub mod lasting;
 pub mod local;
+pub mod operated;
 pub mod port;
 pub mod process;
 pub mod scripted;
