@@ -34,7 +34,7 @@
 //! 2. **[`gateway`]** is the line that it now goes down, a tower stack with one file a layer. `observe` gives the request its
 //!    id and the worker's current [`config::Snapshot`], which it keeps for all its decisions, and begins the observation that
 //!    will be counted and logged whatever happens. Below it stands `answer`, the one place where a [`gateway::Reject`]
-//!    becomes an HTTP answer.
+//!    becomes an HTTP answer; what was refused is remembered for a while, so that an operator can ask why.
 //! 3. `admit` asks **[`http`]** whether the head has one reading: one method, one host, one canonical target, one framing.
 //!    The proof is an [`http::Admitted`]. Nothing is repaired: what has a second reading is 400.
 //! 4. `route` asks the **[`policy`]** for the most specific route of this host, path and method. "No route" and "not this

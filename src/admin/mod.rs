@@ -3,8 +3,8 @@
 //! It runs on the control runtime, so that a scrape costs the workers one message each. `/healthz` says that the process
 //! lives; `/readyz` says whether requests should be sent to it, with the reasons; `/metrics` is for Prometheus; `/status`
 //! is for people and scripts; `/policy` tells the policy in force to `keygate diff`, `/shadow` what the one that is tried
-//! would have decided to `keygate shadow`. By default it listens on loopback
-//! only: what it tells is for operators. No key, no key's name and no request is in any of these answers.
+//! would have decided to `keygate shadow`. By default it listens on loopback only: what it tells is for operators. No key, no
+//! key's name and no request is in any of these answers. `/decisions` and `/explain` speak of requests, and ask for the token.
 //!
 //! `POST /reload`, walked through: the head goes through [`guard`], which gives a proof that an operator asks; `act` asks
 //! [`Live`], which reads the files and decides as it does when they change; what became of it is the answer.

@@ -10,6 +10,10 @@
 //! through `fields`, which remembers what was asked for, so that `bdoy` is found out; `value` makes a `Duration` of the
 //! text; `load` puts it into [`Hot`] with the rest, `compile` judges the policy, and `live` swaps the snapshot.
 //!
+//! [`Start`] decides which generation a start puts in force, the files' or one that was accepted before; `kept` has those on
+//! disk, as `texts`; `waiting` says what has to be confirmed, and `live` takes what an operator asks. [`Shadow`] is a policy
+//! that is tried; `schema` describes both files to editors.
+//!
 //! The main file holds the tables of the process, and may hold those of the policy too (a small set-up is one file);
 //! an included file holds only those of the policy, and includes nothing itself.
 

@@ -23,6 +23,8 @@
 //! }
 //! ```
 //!
+//! What `answer` makes of a [`Reject`], the worker remembers for a while as a [`Decision`], so that it can be asked about.
+//!
 //! Everything here belongs to one worker and one thread.
 
 mod access_line;
