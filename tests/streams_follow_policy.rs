@@ -7,11 +7,13 @@ mod support;
 use http::StatusCode;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 use support::lasting::{Counting, End, KINDS, Kind, Lasting, Opener};
+use support::scripted::{Peer, Scripted};
 use support::trial::until;
-use support::wire::{Authority, Caller, Framing, Wire};
-use support::{Folder, Gateway};
+use support::wire::{Authority, Caller, Exchange, Framing, Wire};
+use support::{Folder, Gateway, PATIENCE};
 
 /// What the policy is made of besides the rows' routes. `writer` includes `reader` in the first one only.
 fn policy(includes: &str, routes: &str) -> String {
@@ -542,4 +544,90 @@ fn a_change_of_keys_is_judged_by_the_policy_that_is_in_force_when_it_is_whole() 
     assert_eq!(client.answer(false).status, 403);
     let keys = folder.keygate(&["keys", "list"]);
     assert!(!keys.stdout.contains("late"), "{}", keys.stdout);
+}
+
+#[test]
+fn an_upload_that_outlives_its_answer_ends_with_its_key_or_its_route() {
+    let (told, ends) = mpsc::sync_channel(6);
+    let told = Mutex::new(told);
+    let upstream = Scripted::start(move |mut peer| {
+        while let Some(head) = peer.head() {
+            peer.answer("early");
+            let body = peer.body(&head);
+            let text = body
+                .as_ref()
+                .map(|body| String::from_utf8_lossy(body).into_owned());
+            let whole = text.is_some();
+            let end = (Peer::target(&head).to_owned(), text);
+            if told.lock().expect("whole").send(end).is_err() || !whole {
+                return;
+            }
+        }
+    });
+    let routes = |gone| policy("", &[route("/stays", AUTH), route("/goes", gone)].concat());
+    let folder = Folder::new(upstream.address, ELSEWHERE, &routes(AUTH));
+    let [deleted, kept] = ["deleted", "kept"].map(|name| folder.new_key(name, "authOnly"));
+    let scene = Scene {
+        upstream: Counting::start(),
+        keys: BTreeMap::from([("fullAccess", folder.new_key("admin", "fullAccess"))]),
+        gateway: folder.start(),
+        folder,
+    };
+    let authority = Authority::new();
+    let mut uploads = BTreeMap::new();
+    let mut callers = Vec::new();
+    for wire in [Wire::Http1, Wire::Http2] {
+        for (what, path, key) in [
+            ("deleted", "/stays", &deleted),
+            ("kept", "/stays", &kept),
+            ("route", "/goes", &kept),
+        ] {
+            let target = format!("{path}?{wire:?}-{what}");
+            let mut caller = Caller::connect(scene.gateway.address, wire, &authority);
+            let mut upload = caller.open("POST", &target, &[("apikey", key)], Framing::Open);
+            assert!(upload.send("begun"), "{target}");
+            let outcome = upload.rest();
+            assert_eq!(
+                (outcome.status, outcome.text()),
+                (200, "early".into()),
+                "{target}"
+            );
+            callers.push(caller);
+            uploads.insert(target, upload);
+        }
+    }
+    let both =
+        |path: &str, what: &str| ["Http1", "Http2"].map(|wire| format!("{path}?{wire}-{what}"));
+    let end =
+        |uploads: &mut BTreeMap<String, Exchange>, targets: [String; 2], text: Option<&str>| {
+            for _ in &targets {
+                let (target, got) = ends.recv_timeout(PATIENCE).expect("one ends");
+                assert!(
+                    targets.contains(&target),
+                    "{target} ended, not one of {targets:?}"
+                );
+                assert_eq!(got.as_deref(), text, "{target}");
+                let mut upload = uploads.remove(&target).expect("one that was open");
+                if text.is_none() {
+                    until("nobody takes more of it", || !upload.send("more"));
+                }
+            }
+        };
+    let admin = scene.keys["fullAccess"].as_str();
+    scene.manage(admin, &format!("DELETE /apikeys/{deleted}"), "");
+    end(&mut uploads, both("/stays", "deleted"), None);
+    scene.reload(&routes("access = \"deny\""));
+    end(&mut uploads, both("/goes", "route"), None);
+    assert_eq!(ends.try_recv(), Err(mpsc::TryRecvError::Empty));
+    for target in both("/stays", "kept") {
+        let upload = uploads.get_mut(&target).expect("it goes on");
+        assert!(upload.send(", and whole"), "{target}");
+        upload.finish();
+    }
+    end(
+        &mut uploads,
+        both("/stays", "kept"),
+        Some("begun, and whole"),
+    );
+    drop(callers);
 }

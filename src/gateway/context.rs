@@ -443,7 +443,7 @@ impl Link {
         self.deadline.disarm();
         if let Some(before) = self.body.replace(body) {
             before.abandon();
-            self.upload.disarm();
+            self.upload.renew();
         }
     }
 
@@ -507,6 +507,11 @@ impl Link {
         *revoked = Some(why);
         self.deadline.revoke();
         true
+    }
+
+    /// What is left of an answered request's body may not go on: the lane is to end.
+    pub(super) fn revoke_upload(&self) {
+        self.upload.revoke();
     }
 
     /// From now on the exchange ends when it is permitted no longer.

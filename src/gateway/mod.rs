@@ -52,6 +52,7 @@ mod shared;
 mod step;
 mod tunnel;
 mod upgrade;
+mod upload;
 mod watch;
 
 pub use body::ReplyBody;

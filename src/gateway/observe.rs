@@ -11,6 +11,7 @@ use super::generation::{Generation, Remnant};
 use super::metrics::{Labels, NO_ROUTE, Outcome, method_label};
 use super::open::Seat;
 use super::upgrade::Wish;
+use super::upload::Upload;
 use super::{Exchange, Link};
 use crate::config::AccessLog;
 use crate::http::Admitted;
@@ -214,6 +215,13 @@ impl Observation {
         asked.is_some()
     }
 
+    /// What is left of the request's body, where it goes on after the answer.
+    pub(super) fn rest_of_upload(&self) -> Option<Upload> {
+        let body = self.link.body().filter(|body| body.goes_on())?;
+        let asked = self.asked.borrow();
+        Some(Upload::new(asked.as_ref()?, body, &self.link))
+    }
+
     /// Why this policy refuses the request, if it does, to who has a key of this scope, or none.
     pub(super) fn refusal(&self, policy: &Policy, scope: Option<&ScopeName>) -> Option<Refusal> {
         let asked = self.asked.borrow();
@@ -351,6 +359,7 @@ impl Drop for Observation {
         drop(metrics);
         self.link.context.request_ends();
         self.log(&remnant);
+        self.link.context.watch_upload(self);
         self.link.end_request(remnant.idle);
     }
 }

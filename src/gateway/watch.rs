@@ -16,15 +16,19 @@
 //! [`Policy::judge`](crate::policy::Policy::judge). What was public when it came has no key, also where one was sent: it was
 //! not looked at then and is not kept.
 //!
+//! An upload may outlive its answer. The exchange is over then for the client, and for the log; what is left of the body is
+//! not: it is in the register from then on, an [`Upload`], and is left by its upstream when its request would be refused.
+//!
 //! For a request it costs three words in the lane that it came in, and a clone of what was admitted, which allocates
 //! nothing: it shares the head's memory. What lasts gets a copy of its own, so that neither hyper's buffers nor the key in
 //! them stay for hours. The register holds nothing of an exchange that is over.
 
 use super::observe::Observation;
+use super::upload::Upload;
 use super::{Context, Generation, Link};
 use crate::clock::Timestamp;
 use crate::key::{KeyDigest, KeyId, ScopeName};
-use crate::policy::Refusal;
+use crate::policy::{Policy, Refusal};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
@@ -88,9 +92,16 @@ struct Holder {
 }
 
 struct Watched {
-    exchange: Weak<Observation>,
+    what: Lasting,
     /// The generation by which it was last judged.
     judged_by: u64,
+}
+
+/// What is judged again.
+enum Lasting {
+    Exchange(Weak<Observation>),
+    /// What is left of one.
+    Upload(Box<Upload>),
 }
 
 impl Watch {
@@ -106,13 +117,29 @@ impl Context {
         if !exchange.begin_watch() {
             return;
         }
-        let (id, digest) = exchange.key().unzip();
-        let found = self.in_force(digest.as_ref(), Timestamp::now());
-        let (scope, expires_at) = found.unzip();
-        let mut watched = Watched {
-            exchange: Rc::downgrade(exchange),
+        let watched = Watched {
+            what: Lasting::Exchange(Rc::downgrade(exchange)),
             judged_by: exchange.remnant().generation,
         };
+        self.register(exchange.key(), watched);
+    }
+
+    /// From now on what is left of the exchange's upload ends when it is permitted no longer.
+    pub(super) fn watch_upload(&self, exchange: &Observation) {
+        let Some(upload) = exchange.rest_of_upload() else {
+            return;
+        };
+        let watched = Watched {
+            what: Lasting::Upload(Box::new(upload)),
+            judged_by: exchange.remnant().generation,
+        };
+        self.register(exchange.key(), watched);
+    }
+
+    fn register(&self, key: Option<(KeyId, KeyDigest)>, mut watched: Watched) {
+        let (id, digest) = key.unzip();
+        let found = self.in_force(digest.as_ref(), Timestamp::now());
+        let (scope, expires_at) = found.unzip();
         // Key and policy may have changed since the request was judged.
         watched.judge(&self.generation(), id.is_some(), scope.as_ref());
         let mut holders = self.watch.holders.borrow_mut();
@@ -137,8 +164,7 @@ impl Context {
         let now = Timestamp::now();
         let mut ended = 0;
         self.watch.holders.borrow_mut().retain(|id, holder| {
-            let alive = |watched: &Watched| watched.exchange.strong_count() > 0;
-            holder.exchanges.retain(alive);
+            holder.exchanges.retain(|watched| watched.what.goes_on());
             let mut again = new_policy;
             if new_keys || holder.expires_at.is_some_and(|end| end <= now) {
                 let (scope, expires_at) = self.in_force(holder.digest.as_ref(), now).unzip();
@@ -202,10 +228,8 @@ impl Watched {
     fn judge(&mut self, generation: &Generation, keyed: bool, scope: Option<&ScopeName>) -> bool {
         let number = generation.snapshot.generation;
         let new_policy = std::mem::replace(&mut self.judged_by, number) != number;
-        let Some(exchange) = self.exchange.upgrade() else {
-            return false;
-        };
-        let Some(refusal) = exchange.refusal(&generation.snapshot.hot.policy, scope) else {
+        let policy = &generation.snapshot.hot.policy;
+        let Some(refusal) = self.what.refusal(policy, scope) else {
             return false;
         };
         let why = match refusal {
@@ -214,6 +238,33 @@ impl Watched {
             refusal => Revocation::Policy(Box::new(refusal)),
         };
         let by_policy = matches!(why, Revocation::Policy(_));
-        exchange.link().revoke(why) && by_policy
+        self.what.end(why) && by_policy
+    }
+}
+
+impl Lasting {
+    fn goes_on(&self) -> bool {
+        match self {
+            Lasting::Exchange(exchange) => exchange.strong_count() > 0,
+            Lasting::Upload(upload) => upload.goes_on(),
+        }
+    }
+
+    /// Why this policy refuses it now, if it does and there is something to end.
+    fn refusal(&self, policy: &Policy, scope: Option<&ScopeName>) -> Option<Refusal> {
+        match self {
+            Lasting::Exchange(exchange) => exchange.upgrade()?.refusal(policy, scope),
+            Lasting::Upload(upload) => upload.refusal(policy, scope),
+        }
+    }
+
+    /// Ends it; whether that was news to it.
+    fn end(&self, why: Revocation) -> bool {
+        match self {
+            Lasting::Exchange(exchange) => exchange
+                .upgrade()
+                .is_some_and(|exchange| exchange.link().revoke(why)),
+            Lasting::Upload(upload) => upload.end(),
+        }
     }
 }
