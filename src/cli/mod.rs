@@ -13,9 +13,11 @@ pub mod keys;
 pub mod load;
 mod logging;
 pub mod operator;
+pub mod routes;
 pub mod run;
 pub mod schema;
 mod service;
+mod subject;
 pub mod test;
 
 /// An error with all its causes, on one line: as the gateway's log has it.
@@ -38,6 +40,7 @@ Examples:
   keygate check --config gateway/keygate.toml
   keygate test  --config gateway/keygate.toml --coverage
   keygate explain GET /v3/users --config gateway/keygate.toml --scope authOnly
+  keygate routes --config gateway/keygate.toml     every route, and who may use it; --svg draws it
   keygate diff  /etc/keygate gateway               who gains and who loses access by an edit
   keygate run   --config gateway/keygate.toml
   keygate history --config gateway/keygate.toml    what was in force, and what each change did
@@ -62,6 +65,7 @@ enum CommandLine {
     Check(check::CheckArgs),
     Test(test::TestArgs),
     Explain(explain::ExplainArgs),
+    Routes(routes::RoutesArgs),
     Diff(diff::DiffArgs),
     Reload(operator::reload::ReloadArgs),
     Rollback(operator::rollback::RollbackArgs),
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
         CommandLine::Check(args) => check::run(args),
         CommandLine::Test(args) => test::run(args),
         CommandLine::Explain(args) => explain::run(args),
+        CommandLine::Routes(args) => routes::run(args),
         CommandLine::Diff(args) => diff::run(args),
         CommandLine::Reload(args) => operator::reload::run(args),
         CommandLine::Rollback(args) => operator::rollback::run(args),

@@ -36,7 +36,7 @@
 //! in `literals`), and a request comes down it in `walk`; at its end `methods` says who takes the method; `management` stands before the tree; `find` puts these
 //! together and `permit` makes the proofs. `compile` builds it all, with `reach` and `widen` (over `overlap`) for what cannot be seen
 //! from one route alone; `expect` runs the tests that a policy brings along, on
-//! requests that are only `asked` about; `shadow` lays routes that are tried over those in force; `lint` says what of a policy is probably not meant. [`diff`] tells two policies
+//! requests that are only `asked` about; `listing` writes all routes out in the order in which they are asked; `shadow` lays routes that are tried over those in force; `lint` says what of a policy is probably not meant. [`diff`] tells two policies
 //! apart, [`form`] hands one to another process.
 
 mod asked;
@@ -46,6 +46,7 @@ mod expect;
 mod find;
 pub mod form;
 pub mod lint;
+mod listing;
 mod literals;
 mod management;
 mod methods;
@@ -69,6 +70,7 @@ mod widen;
 pub use crate::http::Exceptions;
 pub use asked::{Asked, Denial, NO_LIMITS, Verdict};
 pub use find::{Found, Query};
+pub use listing::{Listed, PathFilter};
 pub use pattern::PatternError;
 pub use permit::{Identity, Permitted, Refusal, Routed};
 pub use problem::{ExpectationFailure, PolicyError, PolicyWarning};

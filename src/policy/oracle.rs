@@ -322,6 +322,35 @@ proptest! {
     }
 
     #[test]
+    fn of_the_routes_that_match_a_request_the_first_that_is_listed_decides(
+        routes in a_policy(4),
+        requests in prop::collection::vec(
+            (prop::sample::select(&METHODS[..]), prop::sample::select(&HOSTS[..]), a_path()), 1..40),
+    ) {
+        let (routes, policy) = without_clashes(routes);
+        let Ok(policy) = policy else { return Ok(()) };
+        let oracle = Oracle(&routes);
+        let listing: Vec<(usize, Vec<String>)> = policy.listing().into_iter().map(|listed| {
+            let methods = listed.methods.iter().map(ToString::to_string);
+            (listed.route.place.line - 1, methods.collect())
+        }).collect();
+        for (method, host, path) in requests {
+            let first = listing.iter().find(|(at, methods)| {
+                let route = &oracle.0[*at];
+                methods.iter().any(|taken| taken == method)
+                    && route.matches_host(host)
+                    && route.matches_path(&path)
+                    && !(route.has_tail() && oracle.slash_keeps_out(*at, host, &path))
+            });
+            let decides = match oracle.answer(method, host, &path) {
+                Answer::Route(at) => Some(at),
+                Answer::NotAllowed(_) | Answer::NotFound => None,
+            };
+            prop_assert_eq!(first.map(|(at, _)| *at), decides, "{} {:?} {}", method, host, path);
+        }
+    }
+
+    #[test]
     fn two_routes_are_in_conflict_just_where_they_want_the_same_requests(routes in a_policy(3)) {
         let compiled = compile_plain(&routes);
         let conflicts = compiled.err().into_iter().flatten()

@@ -297,6 +297,16 @@ impl HostPattern {
             Err(HostPatternError)
         }
     }
+
+    /// Whether it takes a host, as [`canonical_host`] has it and without a port.
+    pub fn matches(&self, host: &str) -> bool {
+        match self {
+            HostPattern::Exact(name) => **name == *host,
+            HostPattern::Suffix(suffix) => host
+                .strip_suffix(&**suffix)
+                .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
+        }
+    }
 }
 
 impl fmt::Display for HostPattern {

@@ -6,17 +6,16 @@
 
 mod json;
 mod markdown;
-mod subject;
 mod text;
 mod words;
 
 use super::operator::AdminAddress;
+use super::subject::{self, Subject};
 use crate::config::{self, Secrets};
 use crate::policy::diff::{Difference, Entangled, Side, Verdict, compare};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use subject::Subject;
 use words::Words;
 
 /// Say who gains and who loses access, to which methods on which paths, between two configurations

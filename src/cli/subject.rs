@@ -1,14 +1,14 @@
-//! What is compared: a configuration on the disk, or the policy that a running gateway has in force.
+//! A policy that is named: by its configuration on the disk, or by the running gateway that has it in force.
 
-use crate::cli::check::{Format, refuse};
-use crate::cli::operator::{AdminAddress, ClientError};
+use super::check::{Format, refuse};
+use super::operator::{AdminAddress, ClientError};
 use crate::config::{self, Loaded, Secrets};
 use crate::policy::Policy;
 use crate::policy::form::{FormError, PolicyForm};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// One of the two.
+/// A policy, and what its upstreams are called.
 pub(super) struct Subject {
     pub policy: Policy,
     /// By position.
@@ -19,14 +19,15 @@ pub(super) struct Subject {
 pub(super) fn read(named: &str) -> Result<Subject, ExitCode> {
     match named.parse() {
         Ok(address) => ask(&address).map_err(|error| {
-            eprintln!("keygate: {named}: {}", crate::cli::chain(&error));
+            eprintln!("keygate: {named}: {}", super::chain(&error));
             ExitCode::FAILURE
         }),
         Err(_) => load(Path::new(named)).map(Subject::from),
     }
 }
 
-fn load(named: &Path) -> Result<Loaded, ExitCode> {
+/// The configuration of a main file, or of the folder that holds it.
+pub(super) fn load(named: &Path) -> Result<Loaded, ExitCode> {
     let main = if named.is_dir() {
         named.join("keygate.toml")
     } else {
