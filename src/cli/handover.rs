@@ -8,7 +8,8 @@
 //! old → new   one line for each socket, `{"use":"gateway","of":"127.0.0.1:8080"}`, with the socket itself; `{"end":true}`
 //! new         opens what is missing, begins to accept
 //! new → old   {"kept":["gateway 127.0.0.1:8080",…]}
-//! old         stops accepting; what was not kept it accepts empty and closes
+//! old         stops accepting; what was not kept it accepts empty and closes; finishes what an operator has asked, and
+//!             accepts no configuration any more
 //! old → new   {"taken":true}
 //! ```
 //!
@@ -17,6 +18,7 @@
 //! end of the conversation without `taken` means that the old one is gone; then the new one has all there is.
 
 use crate::admin::Admin;
+use crate::config::Live;
 use crate::net::{Acceptor, ListeningSocket, StdSocket};
 use crate::server::{Handed, Listening, Server, Use};
 use rustix::net::sockopt::socket_peercred;
@@ -197,7 +199,8 @@ pub struct Handover {
 }
 
 impl Handover {
-    /// Listens for a successor by this socket, which goes to it with those of the server and of the admin listener.
+    /// Listens for a successor by this socket, which goes to it with those of the server and of the admin listener. Once it
+    /// serves, only it says which configuration is accepted.
     ///
     /// # Errors
     /// As the system says of the socket.
@@ -205,6 +208,7 @@ impl Handover {
         own: Listening,
         server: Arc<Server>,
         admin: Option<Arc<Admin>>,
+        live: Arc<Live>,
     ) -> io::Result<Self> {
         let acceptor = Acceptor::new(own.socket()?)?;
         let (tell, taken) = oneshot::channel();
@@ -227,7 +231,7 @@ impl Handover {
                     }
                 };
                 tracing::info!(pid, "a new process asks for the listening sockets");
-                match offer(stream, &own, &server, admin.as_deref()).await {
+                match offer(stream, &own, &server, admin.as_deref(), &live).await {
                     Ok(()) => {
                         let _ = tell.send(pid);
                         return;
@@ -262,6 +266,7 @@ async fn offer(
     own: &Listening,
     server: &Server,
     admin: Option<&Admin>,
+    live: &Live,
 ) -> io::Result<()> {
     let mut stream = tokio::net::UnixStream::from_std(stream)?;
     for handed in server.to_hand()? {
@@ -290,6 +295,8 @@ async fn offer(
     }
     own.let_go(&kept);
     server.hand_over(&kept).await;
+    // An order that runs is done by then, and found by the successor when it looks what was accepted last.
+    live.stop().await;
     let _ = stream.write_all(b"{\"taken\":true}\n").await;
     Ok(())
 }

@@ -261,8 +261,9 @@ async fn serve(
             make_folder(address);
             let socket =
                 one(given.listening(Use::Handover, address)).map_err(RunError::HandoverListen)?;
-            let (server, admin) = (Arc::clone(&state.server), admin.clone());
-            Some(Handover::start(socket, server, admin).map_err(RunError::Handover)?)
+            let (server, admin, live) =
+                (Arc::clone(&state.server), admin.clone(), Arc::clone(&live));
+            Some(Handover::start(socket, server, admin, live).map_err(RunError::Handover)?)
         }
     };
     for name in given.unclaimed() {
@@ -392,11 +393,10 @@ impl Running {
                 })
                 .await;
             state.draining.store(true, Ordering::Relaxed);
-            // A service that is another process now must not hear from this one that it stops, nor be told by it what was
-            // accepted last.
             match end {
                 End::Told => service::stopping(),
-                End::TakenOver(_) => state.live.stop().await,
+                // A service that is another process now must not hear from this one that it stops.
+                End::TakenOver(_) => {}
             }
             if let Some(watchdog) = watchdog {
                 watchdog.abort();
