@@ -2,7 +2,7 @@
 //!
 //! The walk that finds the route is done to its end, and each route at each end says how it stands to the one that
 //! decides: for `GET /v3/users/a` with `/v3/users/{uid}` and `/v3/{*rest}`, the second lost since "`users` is a literal, and
-//! here it is `{*rest}`". A tail that a path with a slash at its end is kept from does not match, and is not told.
+//! here it is `{*rest}`". A tail that a path with a slash at its end is not given to comes last, and says so.
 
 use super::find::{Found, Query};
 use super::pattern::{Pattern, Segment};
@@ -18,7 +18,7 @@ pub struct Candidate<'p> {
 }
 
 impl Policy {
-    /// All routes that match host and path, the most specific first.
+    /// All routes that match host and path, the most specific first; then those that a slash at the path's end keeps out.
     pub fn candidates(&self, query: Query<'_>) -> Vec<Candidate<'_>> {
         let found = self.find(query);
         let winner = match found {
@@ -51,7 +51,35 @@ impl Policy {
                 });
             }
         }
+        candidates.extend(self.kept_out(query));
         candidates
+    }
+
+    /// The routes whose tails would match, were there none for the path without its last slash.
+    fn kept_out<'p>(&'p self, query: Query<'_>) -> Vec<Candidate<'p>> {
+        let Some(path) = query.path.strip_suffix('/') else {
+            return Vec::new();
+        };
+        let shorter = self.walk(Query { path, ..query });
+        let mut shorter = shorter.flat_map(|end| self.tree.end(end).routes());
+        let ends_there = |route: &&RouteIndex| !self.routes[route.index()].template.contains("{*");
+        let Some(by) = shorter.find(ends_there) else {
+            return Vec::new();
+        };
+        let by = &self.routes[by.index()];
+        let matching: Vec<_> = self.walk(query).collect();
+        let kept_out = self.walk(query).with_kept_out();
+        kept_out
+            .filter(|end| !matching.contains(end))
+            .flat_map(|end| self.tree.end(end).routes())
+            .map(|index| Candidate {
+                route: &self.routes[index.index()],
+                lost: Some(format!(
+                    "a path that ends in `/` is not given to a tail, since `{}` is there without the slash",
+                    by.name
+                )),
+            })
+            .collect()
     }
 
     fn why_lost(
@@ -187,6 +215,11 @@ mod tests {
                     "its host, any host, is less specific than `*.example.com`"
                 ),
             ])
+        );
+        let kept_out = "a path that ends in `/` is not given to a tail, since `GET /v3/users/{uid}` is there without the slash";
+        assert_eq!(
+            told(http::Method::POST, "a", "/v3/users/a/"),
+            said(&[(4, kept_out), (5, kept_out)])
         );
         assert_eq!(
             told("PURGE".parse().unwrap(), "a", "/v3/users/a"),

@@ -28,6 +28,8 @@ pub(super) struct Walk<'t, 'q> {
     next: Next,
     /// Routes end at the path without its last slash.
     shorter_has_routes: bool,
+    /// Whether that matters.
+    heeds_shorter: bool,
 }
 
 /// What is to be tried next at a node.
@@ -51,7 +53,14 @@ impl<'t, 'q> Walk<'t, 'q> {
             at: 1,
             next: Next::Arrive,
             shorter_has_routes: false,
+            heeds_shorter: true,
         }
+    }
+
+    /// With the tails, too, that a path with a slash at its end is not given to: for those who want to know why.
+    pub fn with_kept_out(mut self) -> Self {
+        self.heeds_shorter = false;
+        self
     }
 
     fn segment(&self) -> &'q str {
@@ -107,7 +116,7 @@ impl Iterator for Walk<'_, '_> {
                 }
                 Next::Arrive => {
                     let segment = self.segment();
-                    if self.at == self.path.len() && node.exact.is_some() {
+                    if self.at == self.path.len() && node.exact.is_some() && self.heeds_shorter {
                         self.shorter_has_routes = true;
                     }
                     match node.literals.get(segment) {
