@@ -21,7 +21,7 @@ pub enum ReadError {
     Io(#[from] io::Error),
     #[error("it has mode {0:04o}: others can get at it; expected at most 0600")]
     Open(u32),
-    #[error("it is not text")]
+    #[error("it is not UTF-8 text; expected one line of it")]
     NotText,
 }
 

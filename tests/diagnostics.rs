@@ -3,12 +3,22 @@
 //! A case is a heading, files, and what `keygate check` says of them. The words after the fence of a file say what it is:
 //! `toml main` is all of `keygate.toml`; `toml process` stands before the rest of one that is fine, `toml routes` is a
 //! `routes.toml` beside scopes and a default upstream, `toml more` one beside a route for everything as well, `toml NAME`
-//! another file. `KEYGATE_BLESS=1 cargo test --test diagnostics` writes the page anew;
-//! then read what changed: each message says where, what, and what to write instead.
+//! another file, `file NAME` one that is not TOML. What no text makes, a folder or a certificate, stands after the fence
+//! `given`, as [`given`] has it. [`whole`] sees to it that no message is left out.
+//!
+//! `KEYGATE_BLESS=1 cargo test --test diagnostics` writes the page anew; then read what changed: each message says where,
+//! what, and what to write instead.
 
+#[path = "diagnostics/given.rs"]
+mod given;
+#[path = "diagnostics/texts.rs"]
+mod texts;
+#[path = "diagnostics/whole.rs"]
+mod whole;
+
+use given::Environment;
 use std::fmt::Write;
 use std::path::Path;
-use std::process::Command;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/diagnostics/PAGE.md");
 
@@ -23,8 +33,8 @@ const REST: &str =
 #[derive(Default)]
 struct Case {
     name: String,
-    /// Each with the words after its fence.
-    files: Vec<(String, String)>,
+    /// What there is, in the order in which it is made: each with the words after its fence.
+    there: Vec<(String, String)>,
     said: String,
 }
 
@@ -42,9 +52,9 @@ fn read(page: &str) -> Vec<Piece> {
         if let Some((kind, text)) = &mut fence {
             if line == "```" {
                 let case = case.as_mut().expect("a fence stands in a case");
-                match kind.strip_prefix("toml ") {
-                    Some(file) => case.files.push((file.to_owned(), std::mem::take(text))),
-                    None => case.said = std::mem::take(text),
+                match kind.as_str() {
+                    "text" => case.said = std::mem::take(text),
+                    kind => case.there.push((kind.to_owned(), std::mem::take(text))),
                 }
                 fence = None;
             } else {
@@ -75,8 +85,8 @@ fn write(pieces: &[Piece]) -> String {
             Piece::Text(line) => writeln!(page, "{line}"),
             Piece::Case(case) => {
                 let mut text = format!("### {}\n\n", case.name);
-                for (kind, file) in &case.files {
-                    let _ = write!(text, "```toml {kind}\n{file}```\n\n");
+                for (kind, there) in &case.there {
+                    let _ = write!(text, "```{kind}\n{there}```\n\n");
                 }
                 write!(page, "{text}```text\n{}```\n\n", case.said)
             }
@@ -93,16 +103,20 @@ impl Case {
         let put = |name: &str, text: &str| {
             std::fs::write(folder.path().join(name), text).expect("write");
         };
-        for (kind, text) in &self.files {
-            match kind.as_str() {
-                "main" => put("keygate.toml", text),
-                "process" => put(
+        let mut environment = Environment::default();
+        for (kind, text) in &self.there {
+            match kind.split_once(' ').unwrap_or((kind, "")) {
+                ("given", _) => text
+                    .lines()
+                    .for_each(|line| environment.give(line, folder.path())),
+                ("toml", "main") => put("keygate.toml", text),
+                ("toml", "process") => put(
                     "keygate.toml",
                     &format!("{text}\n{UPSTREAM}\n{SCOPE}\n{REST}"),
                 ),
-                "routes" | "more" => {
+                ("toml", name @ ("routes" | "more")) => {
                     put("routes.toml", text);
-                    let base = match kind.as_str() {
+                    let base = match name {
                         "more" => format!("{SCOPES}{REST}"),
                         _ => format!("{SCOPES}{DEFAULTS}"),
                     };
@@ -112,21 +126,16 @@ impl Case {
                     let lints = "[lints]\nunused-scope = \"allow\"\n";
                     put("keygate.toml", &format!("{include}{UPSTREAM}{lints}"));
                 }
-                name => put(name, text),
+                (_, name) => put(name, text),
             }
         }
-        check(folder.path())
+        check(folder.path(), &environment)
     }
 }
 
-fn check(folder: &Path) -> String {
-    let checked = Command::new(env!("CARGO_BIN_EXE_keygate"))
-        .arg("check")
-        .current_dir(folder)
-        .env_remove("KEYGATE_CONFIG")
-        .env_remove("KEYGATE_SECRET")
-        .output()
-        .expect("keygate");
+fn check(folder: &Path, environment: &Environment) -> String {
+    let checked = environment.keygate(folder).arg("check").output();
+    let checked = checked.expect("keygate");
     let said = [checked.stdout, checked.stderr].concat();
     let said = String::from_utf8(said).expect("text");
     // No machine's own paths.

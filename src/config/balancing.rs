@@ -96,7 +96,9 @@ fn balance(text: &str, key_header: &HeaderName) -> Result<Balance, Unreadable> {
                 wrong("the header that carries the key has `hash:key`, which goes by the key's id")
             }
             Ok(name) => Ok(Balance::HashHeader(name)),
-            Err(_) => wrong("expected a header's name after `hash:header`"),
+            Err(_) => wrong(
+                "expected a header's name after `hash:header`, such as \"hash:header X-Room\"",
+            ),
         },
         (_, None) => wrong(
             "expected \"least-loaded\", \"round-robin\", \"hash:key\" or \"hash:header NAME\"",
@@ -144,8 +146,9 @@ fn health(mut table: Table<'_>, desk: &mut Desk) -> Option<HealthCheck> {
 
 fn check_path(text: &str) -> Result<http::uri::PathAndQuery, Unreadable> {
     let path = path_start(text)?;
-    path.parse()
-        .map_err(|_| Unreadable("expected a path, with or without a query".to_owned()))
+    path.parse().map_err(|_| {
+        Unreadable("expected a path, with or without a query, such as \"/healthz\"".to_owned())
+    })
 }
 
 fn eject(mut table: Table<'_>, desk: &mut Desk) -> Eject {

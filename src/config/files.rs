@@ -263,7 +263,7 @@ impl Disk {
         match self {
             Disk::Real | Disk::Kept(_) => source::read_bytes(path, most),
             Disk::Memory(files) => match files.get(path) {
-                Some(bytes) if bytes.len() as u64 > most => Err(ReadError::Huge),
+                Some(bytes) if bytes.len() as u64 > most => Err(ReadError::Huge(most)),
                 Some(bytes) => Ok(bytes.clone()),
                 None => Err(ReadError::Missing),
             },

@@ -289,7 +289,8 @@ fn address(
                 );
                 return None;
             }
-            let mode = mode.and_then(|mode| mode.parse(desk, "a mode", value::mode));
+            let mode =
+                mode.and_then(|mode| mode.parse(desk, "a mode such as \"0660\"", value::mode));
             Some(ListenAddress::Unix {
                 path,
                 mode: mode.unwrap_or(MODE),

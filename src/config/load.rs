@@ -289,7 +289,7 @@ impl Reader<'_> {
                     ReadError::Folder => Some("name the file in it, such as DIR/keygate.toml"),
                     _ => None,
                 };
-                let mut problem = Problem::error(nowhere(path), error.to_string());
+                let mut problem = Problem::error(unread(path, &error), error.to_string());
                 problem.help = help.map(str::to_owned);
                 self.desk.report(problem);
                 None
@@ -609,9 +609,14 @@ impl Reader<'_> {
                     self.all_read = false;
                     let message = format!("{}: {error}", path.display());
                     let mut problem = Problem::error(place, message);
-                    if matches!(error, ReadError::Missing) {
-                        problem.help = like_named(&path);
-                    }
+                    problem.help = match error {
+                        ReadError::Missing => like_named(&path),
+                        ReadError::Folder => Some(format!(
+                            "`{}/*.toml` includes all of its files",
+                            self.relative(&path).display()
+                        )),
+                        _ => None,
+                    };
                     self.desk.report(problem);
                 }
             }
@@ -762,12 +767,13 @@ fn note(hasher: &mut blake3::Hasher, path: &Path, bytes: Option<&[u8]>) {
     }
 }
 
-/// The place of a file of which no text is known.
-fn nowhere(path: &Path) -> Place {
+/// The place of what is wrong with a file of which no text is known.
+fn unread(path: &Path, error: &ReadError) -> Place {
+    let (line, column) = error.position();
     Place {
         file: Arc::new(path.to_owned()),
         span: 0..0,
-        line: 1,
-        column: 1,
+        line,
+        column,
     }
 }

@@ -512,8 +512,14 @@ fn cors_table(mut table: Table<'_>, desk: &mut Desk) -> Cors {
             format!("`{name}` needs `origins`: expected {ORIGINS}"),
         ),
     }
-    let methods = words(&mut table, "methods", "a method", method, desk)
-        .unwrap_or_else(|| CORS_METHODS.map(str::to_owned).into());
+    let methods = words(
+        &mut table,
+        "methods",
+        "a method such as \"GET\"",
+        method,
+        desk,
+    )
+    .unwrap_or_else(|| CORS_METHODS.map(str::to_owned).into());
     let headers = words(&mut table, "headers", "a header's name", header, desk)
         .unwrap_or_else(|| CORS_HEADERS.map(str::to_owned).into());
     let expose = words(&mut table, "expose", "a header's name", header, desk).unwrap_or_default();

@@ -42,13 +42,13 @@ pub(super) enum SecretError {
     Form,
     #[error("the environment variable `{0}` is not set (`--no-secrets` checks without it)")]
     Unset(String),
-    #[error("the environment variable `{0}` is empty")]
+    #[error("the environment variable `{0}` is empty; expected the secret's text")]
     Empty(String),
-    #[error("the environment variable `{0}` is not text")]
+    #[error("the environment variable `{0}` is not UTF-8 text; expected the secret as text")]
     NotText(String),
     #[error("the secret's file {0:?}: {1}")]
     File(PathBuf, #[source] ReadError),
-    #[error("the secret's file {0:?} is empty")]
+    #[error("the secret's file {0:?} is empty; expected the secret's text")]
     EmptyFile(PathBuf),
 }
 
@@ -157,12 +157,13 @@ impl SecretReader<'_> {
             *hasher.finalize().as_bytes()
         });
         self.read.insert(path.to_owned(), print);
+        let mut bytes = read.map_err(|error| PemFileError::File(path.to_owned(), error))?;
         match mode {
             Some(mode) if mode & KEPT_FROM_OTHERS != 0 => {
-                read.ok().zeroize();
+                bytes.zeroize();
                 Err(PemFileError::Open(path.to_owned(), mode))
             }
-            _ => read.map_err(|error| PemFileError::File(path.to_owned(), error)),
+            _ => Ok(bytes),
         }
     }
 

@@ -180,14 +180,38 @@ pub(super) enum ReadError {
     Missing,
     #[error("this is a folder; expected a file")]
     Folder,
-    #[error("this is not a regular file")]
+    #[error("this is a socket, a pipe or a device; expected a file")]
     Special,
-    #[error("the file has more than 16 MiB; expected a configuration of a few KiB")]
-    Huge,
-    #[error("the file is not UTF-8 text (byte {0} cannot be read)")]
-    NotUtf8(usize),
+    /// It has more than so many bytes.
+    #[error("the file has more than {}, the most that such a file may have; is another one meant?", amount(*.0))]
+    Huge(u64),
+    /// Where what is no UTF-8 begins, both counted from 1.
+    #[error("the file is not UTF-8 text from line {line}, column {column} on; save it as UTF-8")]
+    NotUtf8 { line: usize, column: usize },
     #[error("the file cannot be read: {0}")]
     Io(#[source] std::io::Error),
+}
+
+impl ReadError {
+    /// The line and the column that it is about, both counted from 1.
+    pub(super) fn position(&self) -> (usize, usize) {
+        match self {
+            ReadError::NotUtf8 { line, column } => (*line, *column),
+            ReadError::Missing
+            | ReadError::Folder
+            | ReadError::Special
+            | ReadError::Huge(_)
+            | ReadError::Io(_) => (1, 1),
+        }
+    }
+}
+
+/// `16 MiB`.
+fn amount(bytes: u64) -> String {
+    match bytes >> 20 {
+        0 => format!("{} KiB", bytes >> 10),
+        mebibytes => format!("{mebibytes} MiB"),
+    }
 }
 
 /// The bytes of a file, at most `most`.
@@ -212,14 +236,22 @@ pub(super) fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, ReadError> {
         .read_to_end(&mut bytes)
         .map_err(wrap)?;
     if bytes.len() as u64 > most {
-        return Err(ReadError::Huge);
+        return Err(ReadError::Huge(most));
     }
     Ok(bytes)
 }
 
 /// What bytes say, if they are UTF-8.
 pub(super) fn decode(bytes: Vec<u8>) -> Result<String, ReadError> {
-    String::from_utf8(bytes).map_err(|e| ReadError::NotUtf8(e.utf8_error().valid_up_to()))
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let good = String::from_utf8_lossy(good);
+        let last = good.rsplit('\n').next().unwrap_or_default();
+        ReadError::NotUtf8 {
+            line: good.matches('\n').count() + 1,
+            column: last.chars().filter(|c| *c != '\u{feff}').count() + 1,
+        }
+    })
 }
 
 #[cfg(test)]

@@ -899,7 +899,7 @@ fn files_that_are_none_are_said_to_be() {
     std::fs::write(&path, b"a = \"\xff\"\n").unwrap();
     assert_eq!(
         message(&path),
-        "the file is not UTF-8 text (byte 5 cannot be read)"
+        "the file is not UTF-8 text from line 1, column 6 on; save it as UTF-8"
     );
     let file = std::fs::File::create(&path).unwrap();
     file.set_len(17 * 1024 * 1024).unwrap();

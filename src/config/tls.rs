@@ -64,10 +64,12 @@ impl<'r, 'd> Files<'r, 'd> {
             let warn = |text: String| Problem::warning(field.place(), text);
             if validity.not_after < now {
                 let when = date(validity.not_after);
-                desk.report(warn(format!("the certificate has expired on {when}")));
+                desk.report(warn(format!("the certificate has expired on {when}: it is refused until its file holds a new one")));
             } else if validity.not_before > now {
                 let when = date(validity.not_before);
-                desk.report(warn(format!("the certificate holds only from {when} on")));
+                desk.report(warn(format!(
+                    "the certificate holds only from {when} on: it is refused until then"
+                )));
             }
         }
         Some((path, chain))

@@ -20,7 +20,7 @@ pub enum PemError {
     EncryptedKey,
     #[error("it is not whole PEM; expected `-----BEGIN …-----`, Base64, `-----END …-----`")]
     Broken,
-    #[error("its certificate number {number} cannot be read: {source}")]
+    #[error("its certificate number {number} cannot be read ({source}); expected X.509, version 3")]
     Certificate {
         /// Counted from 1.
         number: usize,
@@ -144,7 +144,9 @@ pub struct Identity {
 
 /// The key is another one than the certificate's.
 #[derive(Debug, thiserror::Error)]
-#[error("the private key does not belong to the certificate")]
+#[error(
+    "the private key does not belong to the certificate; expected that of the first one in the certificate's file"
+)]
 pub struct Mismatch;
 
 impl Identity {

@@ -48,7 +48,9 @@ pub struct ServerSettings {
 pub enum ServerTlsError {
     #[error("there is no certificate")]
     Empty,
-    #[error("two certificates with the same kind of key are for the name `{name}`")]
+    #[error(
+        "two certificates with the same kind of key are for the name `{name}`; expected one of each kind (RSA, ECDSA, Ed25519)"
+    )]
     SameName {
         /// Positions in the list.
         first: usize,

@@ -127,7 +127,10 @@ fn prefixes(root: &mut Table<'_>, desk: &mut Desk) -> Option<Vec<String>> {
     for item in items {
         match item.parse(desk, "a path", prefix) {
             Some(prefix) if prefixes.contains(&prefix) => {
-                item.wrong(desk, format!("the prefix `{prefix}` stands twice"));
+                item.wrong(
+                    desk,
+                    format!("the prefix `{prefix}` stands twice; expected it once"),
+                );
             }
             Some(prefix) => prefixes.push(prefix),
             None => sound = false,

@@ -132,7 +132,7 @@ pub(in crate::config) fn origin(text: &str) -> Result<HeaderValue, Unreadable> {
         "expected \"*\" or an origin such as \"https://app.example.com\", without a path";
     if text == "null" {
         return unreadable(
-            "`null` is the origin of every sandboxed page and file; it cannot be trusted",
+            "`null` is the origin of every sandboxed page and file; expected that of a page, such as \"https://app.example.com\"",
         );
     }
     let Some((scheme, rest)) = text.split_once("://") else {

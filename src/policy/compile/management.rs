@@ -120,7 +120,7 @@ fn management_path(text: &str) -> Result<Vec<Segment>, String> {
         .iter()
         .any(|segment| !matches!(segment, Segment::Literal(_)))
     {
-        return Err("it has no params".to_owned());
+        return Err("it takes no params; expected segments of text, such as `/apikeys`".to_owned());
     }
     if matches!(pattern.segments.last(), Some(Segment::Literal(last)) if last.is_empty()) {
         return Err("it ends in `/`, and owns what is below it anyway".to_owned());
@@ -165,7 +165,7 @@ mod tests {
             ),
             (
                 &["/{a}"],
-                "`/{a}` cannot be a management path: it has no params",
+                "`/{a}` cannot be a management path: it takes no params; expected segments of text, such as `/apikeys`",
             ),
             (
                 &["a"],
