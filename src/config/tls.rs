@@ -12,8 +12,8 @@ use super::value::Unreadable;
 use crate::clock::Timestamp;
 use crate::policy::Place;
 use crate::tls::{
-    Chain, ClientAuth, ClientTls, Identity, MinVersion, Print, PrivateKey, Roots, ServerSettings,
-    ServerTls, ServerTlsError, date, server_name,
+    Chain, ClientAuth, ClientTls, Clients, Identity, MinVersion, Print, PrivateKey, Roots,
+    ServerSettings, ServerTls, ServerTlsError, date, server_name,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,13 +89,13 @@ impl<'r, 'd> Files<'r, 'd> {
     }
 
     /// The root certificates of the file that a field names.
-    fn roots(&mut self, field: &Item<'_>, desk: &mut Desk) -> Option<Roots> {
+    fn roots(&mut self, field: &Item<'_>, desk: &mut Desk) -> Option<(PathBuf, Roots)> {
         let path = self.path(field, desk)?;
         let read = self.secrets.certificates(&path);
         let pem = noted(field, desk, read)?;
         let roots = noted(field, desk, Roots::from_pem(&pem).map_err(in_file(&path)))?;
         self.note(&roots.print());
-        Some(roots)
+        Some((path, roots))
     }
 
     /// A certificate and its key.
@@ -214,7 +214,7 @@ pub(super) fn server(
         },
         match client_auth
             .as_ref()
-            .and_then(|auth| auth.as_ref().map(|(_, mode)| *mode))
+            .and_then(|clients| clients.as_ref().map(|c| c.auth))
         {
             None => 0,
             Some(ClientAuth::Optional) => 1,
@@ -223,7 +223,7 @@ pub(super) fn server(
     ]);
     let settings = ServerSettings {
         identities,
-        client_auth: client_auth.flatten(),
+        clients: client_auth.flatten(),
         min_version: min_version.unwrap_or_default(),
     };
     let made = ServerTls::new(settings, files.print());
@@ -279,11 +279,7 @@ fn certificate(item: &Item<'_>, files: &mut Files<'_, '_>, desk: &mut Desk) -> O
 }
 
 /// `{ ca, mode }`.
-fn client_auth(
-    field: &Item<'_>,
-    files: &mut Files<'_, '_>,
-    desk: &mut Desk,
-) -> Option<(Roots, ClientAuth)> {
+fn client_auth(field: &Item<'_>, files: &mut Files<'_, '_>, desk: &mut Desk) -> Option<Clients> {
     let mut table = field.table(desk)?;
     let roots = match table.field("ca") {
         Some(ca) => files.roots(&ca, desk),
@@ -309,7 +305,12 @@ fn client_auth(
         }
     };
     table.finish(desk);
-    roots.zip(mode)
+    let (file, roots) = roots?;
+    Some(Clients {
+        roots,
+        file,
+        auth: mode?,
+    })
 }
 
 /// Reads `tls` of an upstream, and makes what its `https` servers are met with.
@@ -348,7 +349,7 @@ pub(super) fn client(
             return None;
         };
         if let Some(ca) = tls.field("ca") {
-            roots = files.roots(&ca, desk);
+            roots = files.roots(&ca, desk).map(|(_, roots)| roots);
             whole &= roots.is_some();
         }
         match cert_and_key(&mut tls) {

@@ -10,6 +10,8 @@ use super::load::Loaded;
 use super::settings::{Cold, Hot, Widening};
 use crate::clock::Timestamp;
 use crate::key::{Authority, Reveal, ScopeName};
+use crate::tls::ClientAuth;
+use std::path::Path;
 
 /// A configuration that waits for an operator to confirm it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,7 +42,10 @@ impl Waiting {
         if (hot.reveal, new.hot.reveal) == (Reveal::Once, Reveal::Always) {
             settings.push("keys.reveal");
         }
-        let clients = |hot: &Hot| hot.tls.as_ref().map(|tls| tls.client_auth());
+        // Another file may have others vouch for clients; what the same one holds is followed, as all certificates are.
+        fn clients(hot: &Hot) -> Option<Option<(&Path, ClientAuth)>> {
+            hot.tls.as_ref().map(|tls| tls.clients())
+        }
         if clients(hot) != clients(&new.hot) {
             settings.push("server.tls_client_auth");
         }

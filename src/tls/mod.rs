@@ -24,7 +24,7 @@ mod validity;
 pub use client::{Alpn, ClientTls, NotAName, server_name};
 pub use identity::{Certificate, Chain, Identity, Mismatch, PemError, PrivateKey, Roots};
 pub use rustls::pki_types::ServerName;
-pub use server::{ClientAuth, MinVersion, ServerSettings, ServerTls, ServerTlsError};
+pub use server::{ClientAuth, Clients, MinVersion, ServerSettings, ServerTls, ServerTlsError};
 pub use stream::{HandshakeError, Stream, accept};
 pub use validity::{Validity, date};
 

@@ -8,6 +8,7 @@ use rustls::server::{
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SignatureAlgorithm};
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What is offered to clients that ask for a protocol, the most wanted first.
@@ -33,13 +34,23 @@ pub enum MinVersion {
     Tls13,
 }
 
+/// The clients that show certificates.
+#[derive(Debug)]
+pub struct Clients {
+    /// Who vouches for them.
+    pub roots: Roots,
+    /// Where that was read from.
+    pub file: PathBuf,
+    pub auth: ClientAuth,
+}
+
 /// What a [`ServerTls`] is made of.
 #[derive(Debug)]
 pub struct ServerSettings {
     /// The first is shown to clients that ask for no name, or one that no certificate has.
     pub identities: Vec<Identity>,
-    /// Whose certificates clients show, and whether they must.
-    pub client_auth: Option<(Roots, ClientAuth)>,
+    /// `None`: no client is asked for a certificate.
+    pub clients: Option<Clients>,
     pub min_version: MinVersion,
 }
 
@@ -67,7 +78,7 @@ pub enum ServerTlsError {
 pub struct ServerTls {
     config: Arc<ServerConfig>,
     certificates: Vec<Certificate>,
-    client_auth: Option<ClientAuth>,
+    clients: Option<(PathBuf, ClientAuth)>,
     print: Print,
 }
 
@@ -87,7 +98,7 @@ impl ServerTls {
     pub fn new(settings: ServerSettings, print: Print) -> Result<Self, ServerTlsError> {
         let ServerSettings {
             identities,
-            client_auth,
+            clients,
             min_version,
         } = settings;
         let resolver = BySni::new(&identities)?;
@@ -98,12 +109,12 @@ impl ServerTls {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(versions)
             .map_err(ServerTlsError::Setup)?;
-        let asked = client_auth.as_ref().map(|(_, mode)| *mode);
-        let builder = match client_auth {
+        let asked = clients.as_ref().map(|c| (c.file.clone(), c.auth));
+        let builder = match clients {
             None => builder.with_no_client_auth(),
-            Some((roots, mode)) => {
+            Some(Clients { roots, auth, .. }) => {
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots.0, provider());
-                let verifier = match mode {
+                let verifier = match auth {
                     ClientAuth::Optional => verifier.allow_unauthenticated(),
                     ClientAuth::Required => verifier,
                 };
@@ -124,14 +135,15 @@ impl ServerTls {
                 .into_iter()
                 .map(|identity| identity.certificate)
                 .collect(),
-            client_auth: asked,
+            clients: asked,
             print,
         })
     }
 
-    /// Whether clients are asked for certificates.
-    pub fn client_auth(&self) -> Option<ClientAuth> {
-        self.client_auth
+    /// Whether clients are asked for certificates, and which file says who vouches for them.
+    pub fn clients(&self) -> Option<(&Path, ClientAuth)> {
+        let (file, auth) = self.clients.as_ref()?;
+        Some((file, *auth))
     }
 
     /// For handshakes.
