@@ -1,6 +1,6 @@
 //! What reviews of what operators are told and may do have found, each by a test of its own: what lets more clients in waits,
 //! what strangers write moves no cursor, files of a pinned generation are followed, files that never settle are said to be
-//! such, and nobody is answered before the gateway serves.
+//! such, nobody is answered before the gateway serves, and whoever is no operator fills no log.
 
 mod support;
 
@@ -273,4 +273,42 @@ fn who_asks_before_the_gateway_serves_is_answered_once_it_does_and_nothing_is_ke
         assert_ne!(index().expect("kept"), before);
         drop(started.join().expect("a gateway"));
     });
+}
+
+#[test]
+fn who_is_no_operator_fills_no_log_however_often_it_asks() {
+    let folder = Folder::with_main(&main_text(([127, 0, 0, 1], 9).into(), ""), ROUTES);
+    let gateway = folder.start();
+    let begun = Instant::now();
+    let ask = |line: &str, header: &str| {
+        let mut client = Client::connect(gateway.admin);
+        let admin = gateway.admin;
+        client.send(format!("{line} HTTP/1.1\r\nHost: {admin}\r\n{header}\r\n"));
+        client.answer(false).status
+    };
+    let wrong = format!("Authorization: Bearer {}\r\n", "0".repeat(64));
+    let kinds = [
+        ("", 401, "`Authorization: Bearer TOKEN` is missing"),
+        (&*wrong, 401, "this is not the token"),
+        ("Origin: http://a.example\r\n", 403, "comes from a web page"),
+    ];
+    for _ in 0..20 {
+        for line in ["POST /reload", "POST /rollback", "GET /decisions"] {
+            for (header, status, _) in kinds {
+                assert_eq!(ask(line, header), status, "{line} {header}");
+            }
+        }
+    }
+    let right = format!("Authorization: Bearer {}\r\n", token(&folder));
+    assert_eq!(ask("POST /reload", &right), 200);
+    gateway.wait_for_log(|line| line.contains("asked through the admin listener"));
+    // Each once a minute, and the log has told all that came before.
+    let most = 1 + begun.elapsed().as_secs() / 60;
+    let log = gateway.log();
+    for (_, _, why) in kinds {
+        let told = log.lines().filter(|line| line.contains(why));
+        let told: Vec<&str> = told.collect();
+        assert!((1..=most).contains(&(told.len() as u64)), "{why}: {told:?}");
+        assert!(told[0].contains("\"peer\":\"127.0.0.1"), "{}", told[0]);
+    }
 }

@@ -6,14 +6,37 @@
 
 use super::reply::Reply;
 use super::token::{Token, TokenError};
+use crate::gateway::News;
 use crate::http::parse_host;
-use crate::net::causes;
+use crate::net::{Peer, causes};
 use http::{HeaderMap, StatusCode, header};
+use std::mem::{Discriminant, discriminant};
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::Instant;
 
 /// Proof that the request is an operator's.
 pub(super) struct Operator(());
+
+/// Who was refused lately, and why: each network is told of once a minute for each kind of refusal.
+pub struct Refusals(News<Discriminant<Denied>>);
+
+impl Refusals {
+    /// None yet.
+    pub fn new(now: Instant) -> Self {
+        Refusals(News::new(now))
+    }
+
+    fn tell(&self, peer: Peer, denied: &Denied) {
+        if self.0.is_news(peer, discriminant(denied), Instant::now()) {
+            tracing::warn!(
+                %peer,
+                why = causes(denied),
+                "a request to the admin listener is refused; others like it are not told for a minute"
+            );
+        }
+    }
+}
 
 /// Why it is not taken for one.
 #[derive(Debug, thiserror::Error)]
@@ -38,12 +61,13 @@ enum Denied {
 ///
 /// # Errors
 /// The answer to who is not proven an operator.
-pub(super) fn admit(headers: &HeaderMap, token: Option<&Path>) -> Result<Operator, Reply> {
+pub(super) fn admit(
+    headers: &HeaderMap,
+    token: Option<&Path>,
+    (peer, refusals): (Peer, &Refusals),
+) -> Result<Operator, Reply> {
     judge(headers, token).map_err(|denied| {
-        tracing::warn!(
-            why = causes(&denied),
-            "a request to the admin listener is refused"
-        );
+        refusals.tell(peer, &denied);
         let message = denied.to_string();
         match denied {
             Denied::Origin | Denied::Host | Denied::NoToken => {

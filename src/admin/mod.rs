@@ -18,6 +18,7 @@ mod status;
 mod token;
 mod why;
 
+pub use guard::Refusals;
 pub use token::{Token, TokenError};
 
 use crate::config::{Cold, Live};
@@ -59,6 +60,8 @@ pub struct State {
     pub cold: Arc<Cold>,
     /// The file of the token; `None`: nothing can be changed.
     pub token: Option<PathBuf>,
+    /// Who asked and was no operator.
+    pub refusals: Refusals,
     /// Set when a drain begins, before anything else happens.
     pub draining: AtomicBool,
     /// Log lines that were dropped because the log could not be written fast enough.
@@ -150,7 +153,7 @@ async fn serve(
             Ok(reply) | Err(reply) => reply,
         }
     } else if is_asked(path) && reading {
-        match asked(state, &request).await {
+        match asked(state, peer, &request).await {
             Ok(reply) | Err(reply) => reply,
         }
     } else if TOLD.contains(&path) || is_asked(path) {
@@ -200,8 +203,12 @@ fn is_asked(path: &str) -> bool {
     ASKED.contains(&path) || path.starts_with("/decisions/")
 }
 
-async fn asked(state: &Arc<State>, request: &Request<Incoming>) -> Result<Reply, Reply> {
-    let operator = operator(state, request).await?;
+async fn asked(
+    state: &Arc<State>,
+    peer: Peer,
+    request: &Request<Incoming>,
+) -> Result<Reply, Reply> {
+    let operator = operator(state, peer, request).await?;
     let (path, query) = (request.uri().path(), request.uri().query());
     match path.strip_prefix("/decisions/") {
         Some(id) => Ok(why::one(state, operator, id).await),
@@ -211,7 +218,7 @@ async fn asked(state: &Arc<State>, request: &Request<Incoming>) -> Result<Reply,
 }
 
 async fn act(state: &Arc<State>, peer: Peer, request: &Request<Incoming>) -> Result<Reply, Reply> {
-    let operator = operator(state, request).await?;
+    let operator = operator(state, peer, request).await?;
     let query = request.uri().query();
     let ask = match request.uri().path() {
         "/rollback" => act::rollback(query)?,
@@ -223,11 +230,13 @@ async fn act(state: &Arc<State>, peer: Peer, request: &Request<Incoming>) -> Res
 /// The proof that the request is an operator's.
 async fn operator(
     state: &Arc<State>,
+    peer: Peer,
     request: &Request<Incoming>,
 ) -> Result<guard::Operator, Reply> {
     let (state, headers) = (Arc::clone(state), request.headers().clone());
-    let judged =
-        tokio::task::spawn_blocking(move || guard::admit(&headers, state.token.as_deref()));
+    let judged = tokio::task::spawn_blocking(move || {
+        guard::admit(&headers, state.token.as_deref(), (peer, &state.refusals))
+    });
     judged.await.unwrap_or_else(|_| {
         let why = "the gateway stops";
         Err(Reply::refusal(

@@ -10,7 +10,7 @@
 use super::handover::{self, Handover, Predecessor, TakeOverError};
 use super::logging::Log;
 use super::{chain, service};
-use crate::admin::{Admin, State, Token, TokenError};
+use crate::admin::{Admin, Refusals, State, Token, TokenError};
 use crate::config::{Cold, ListenAddress, Live, Start, StartError, WholeHash};
 use crate::keycache::Keys;
 use crate::net::{Address, ListeningSocket};
@@ -242,6 +242,7 @@ async fn serve(
         server,
         started: Instant::now(),
         token: cold.admin.token.clone(),
+        refusals: Refusals::new(Instant::now()),
         cold: Arc::clone(&cold),
         draining: AtomicBool::new(false),
         dropped_log_lines: Box::new(move || dropped.dropped()),

@@ -172,7 +172,7 @@ impl Context {
     /// ago.
     pub(super) fn warn_of_flood(&self, client: Peer) {
         let failures = &self.shared.failures;
-        if failures.is_news(ClientNetwork::of(client), Instant::now()) {
+        if failures.is_news(client, Instant::now()) {
             tracing::warn!(
                 %client,
                 "failed authentications over the limit, answered 429; see keygate_requests_total{{outcome=\"too_many_failures\"}}"

@@ -4,10 +4,11 @@
 //! is remembered is one number a network, for a bounded number of networks: see [`super::gcra`].
 
 use super::gcra::{Buckets, Exceeded};
+use super::news::News;
 use crate::net::Peer;
 use crate::policy::Rate;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Most networks remembered.
 const NETWORKS: usize = 65_536;
@@ -31,16 +32,10 @@ impl ClientNetwork {
     }
 }
 
-/// How often it is said of a network that it is over the limit.
-const SAID: Rate = Rate {
-    interval: Duration::from_secs(60),
-    burst: 1,
-};
-
 /// Remembers failed authentications of all workers.
 pub(super) struct Failures {
     counted: Buckets<ClientNetwork>,
-    said: Buckets<ClientNetwork>,
+    said: News<()>,
 }
 
 impl Failures {
@@ -48,7 +43,7 @@ impl Failures {
     pub(super) fn new(now: Instant) -> Self {
         Failures {
             counted: Buckets::new(now, NETWORKS),
-            said: Buckets::new(now, NETWORKS),
+            said: News::new(now),
         }
     }
 
@@ -65,29 +60,15 @@ impl Failures {
         self.counted.take(network, rate, now).map(drop)
     }
 
-    /// Whether it is to be said now that this network is over the limit: once a minute.
-    pub(super) fn is_news(&self, network: ClientNetwork, now: Instant) -> bool {
-        self.said.take(network, SAID, now).is_ok()
+    /// Whether it is to be said now that this client's network is over the limit: once a minute.
+    pub(super) fn is_news(&self, client: Peer, now: Instant) -> bool {
+        self.said.is_news(client, (), now)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_network_over_the_limit_is_news_once_a_minute() {
-        let start = Instant::now();
-        let failures = Failures::new(start);
-        let network = |text: &str| ClientNetwork::of(Peer::Ip(text.parse().unwrap()));
-        let (one, other) = (network("192.0.2.1"), network("192.0.2.2"));
-        for minute in 0..3 {
-            let at = |second: u64| start + Duration::from_secs(60 * minute + second);
-            assert!(failures.is_news(one, at(0)));
-            assert!(!failures.is_news(one, at(1)) && !failures.is_news(one, at(59)));
-            assert!(failures.is_news(other, at(59)));
-        }
-    }
 
     #[test]
     fn an_ipv6_client_is_its_64_bits_and_a_mapped_one_is_ipv4() {
