@@ -5,6 +5,7 @@
 //! through: [`create`] writes it under another name with mode 0600, syncs it, and links it to its own name, which fails
 //! if that exists; [`read`] refuses it once its mode lets others in.
 
+use rustix::fs::OFlags;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -21,6 +22,8 @@ pub enum ReadError {
     Io(#[from] io::Error),
     #[error("it has mode {0:04o}: others can get at it; expected at most 0600")]
     Open(u32),
+    #[error("it is a folder, a pipe or a device; expected a file of one line")]
+    NotFile,
     #[error("it is not UTF-8 text; expected one line of it")]
     NotText,
 }
@@ -28,14 +31,24 @@ pub enum ReadError {
 /// Reads a short file that only its owner may read; `None` where there is none. Of a longer one, the first 256 bytes.
 ///
 /// # Errors
-/// When it cannot be read, others may read it, or it is not UTF-8.
+/// When it cannot be read, is no file, others may read it, or it is not UTF-8.
 pub fn read(path: &Path) -> Result<Option<Zeroizing<String>>, ReadError> {
-    let mut file = match fs::File::open(path) {
+    // Whoever opens a pipe waits for who writes to it; it is to be seen that it is one.
+    let not_blocking = OFlags::NONBLOCK.bits().cast_signed();
+    let opened = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(not_blocking)
+        .open(path);
+    let mut file = match opened {
         Ok(file) => file,
         Err(e) if is_absent(&e) => return Ok(None),
         Err(e) => return Err(e.into()),
     };
-    let mode = file.metadata()?.mode() & 0o7777;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(ReadError::NotFile);
+    }
+    let mode = metadata.mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(ReadError::Open(mode));
     }
@@ -174,5 +187,16 @@ mod tests {
         assert!(matches!(read(&file), Err(ReadError::Open(0o640))));
         replace(&file, &[0xff; 4]).unwrap();
         assert!(matches!(read(&file), Err(ReadError::NotText)));
+        assert!(matches!(read(folder.path()), Err(ReadError::NotFile)));
+        let pipe = folder.path().join("pipe");
+        let made = rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        );
+        made.unwrap();
+        assert!(matches!(read(&pipe), Err(ReadError::NotFile)));
     }
 }

@@ -156,7 +156,7 @@ fn read_private(path: &Path) -> Result<Option<Zeroizing<String>>, StoreError> {
             file: path.to_owned(),
             mode,
         },
-        ReadError::NotText => StoreError::SecretMalformed {
+        ReadError::NotFile | ReadError::NotText => StoreError::SecretMalformed {
             place: format!("the file {path:?}"),
         },
     })
