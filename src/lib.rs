@@ -89,6 +89,7 @@
 //! | [`keycache`] | every key in memory, and the one task that writes |
 //! | [`policy`] | scopes, routes, the decision about a request |
 //! | [`config`] | from TOML to meaning, and again whenever the files change |
+//! | [`openapi`] | from a description of an API to a first policy |
 //! | [`upstream`] | connections to upstreams, each worker its own |
 //! | [`proxy`] | a permitted request goes up, its answer streams back |
 //! | [`management`] | `/apikeys`: the whole request to a command, then act |
@@ -161,6 +162,8 @@ pub mod keycache;
 pub mod policy;
 
 pub mod config;
+
+pub mod openapi;
 
 pub mod upstream;
 

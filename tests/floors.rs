@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up.
-const FLOORS: [&str; 22] = [
+const FLOORS: [&str; 23] = [
     "clock",
     "private",
     "log",
@@ -21,6 +21,7 @@ const FLOORS: [&str; 22] = [
     "keycache",
     "policy",
     "config",
+    "openapi",
     "upstream",
     "proxy",
     "management",

@@ -1,0 +1,268 @@
+//! From an OpenAPI document to a first policy: its text, and what could not be said in it. Nothing here does I/O.
+//!
+//! For the operator who has a description of the API and no policy yet. The security requirements become scopes and
+//! routes, and expectations that test what was read. What this module is not for: keeping a policy in step with a document,
+//! or knowing what a document means beyond who may call what.
+//!
+//! The first promise holds here, too: nothing is opened wider than the document says. What the policy language cannot say,
+//! what the document says in two ways, what falls between two paths is closed, and told.
+//!
+//! One operation walked through:
+//!
+//! ```yaml
+//! openapi: 3.1.0
+//! servers: [{url: https://api.example.com/v1}]
+//! security: [{key: []}]
+//! paths:
+//!   /users/{user.id}:
+//!     delete: {operationId: deleteUser, security: [{oauth: [users, admin]}]}
+//! ```
+//!
+//! 1. `yaml` (or `json`) makes a tree of it in which no key stands twice, with the line of each value.
+//! 2. `document` takes what decides about access: by `servers` the prefix `/v1`; by `template` the pattern
+//!    `/users/{user_id}`; by `access` that *users* and *admin* of *oauth* are needed together.
+//! 3. `table` puts operations of one pattern together, `overlap` closes what patterns would open of one another.
+//! 4. `scopes` gives a scope to each thing that is asked for: here `users_and_admin`, since a key has one scope.
+//! 5. `write` writes `path = "/users/{user_id}"`, `methods = ["DELETE"]`, `scope = "users_and_admin"`, and `expect` that
+//!    `DELETE /v1/users/1` is for keys of that scope and of `fullAccess`, and for no one else.
+
+mod access;
+mod document;
+mod expect;
+mod head;
+mod item;
+mod json;
+mod node;
+mod overlap;
+mod prefixes;
+mod reference;
+mod scopes;
+mod servers;
+mod table;
+mod template;
+mod text;
+mod tree;
+mod write;
+mod yaml;
+
+pub use node::{Fault, Spot, Where};
+
+use crate::key::ScopeName;
+use access::{Access, Grant};
+use document::{Document, PathItem};
+use node::{Cursor, Node};
+use scopes::Scopes;
+use std::collections::BTreeSet;
+use table::{Ends, with_head};
+
+/// How a document is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    Json,
+    Yaml,
+}
+
+/// What is to be made of a document.
+#[derive(Clone, Debug)]
+pub struct Options<'o> {
+    /// What the document is called in the policy's first lines.
+    pub name: &'o str,
+    /// Where the routes lead.
+    pub upstream: &'o str,
+    /// Who may use what the document says nothing of.
+    pub scope: &'o ScopeName,
+    /// What stands before each path, in place of what the document says; as [`prefix`] gives it.
+    pub prefixes: &'o [String],
+    /// Paths that the gateway keeps to itself.
+    pub management: &'o [&'o str],
+}
+
+/// A policy that was made of a document.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// A whole file of routes.
+    pub text: String,
+    /// What is to be known beside it.
+    pub notes: Vec<Note>,
+    /// How many operations there are in the policy.
+    pub operations: usize,
+    /// How many of these anyone may use, and the first of them.
+    pub public: (usize, Vec<String>),
+    /// How many of these the document says nothing of.
+    pub unsaid: usize,
+}
+
+/// Something to be known about a policy that was made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Note {
+    pub place: Option<Where>,
+    /// Lower case, no full stop.
+    pub what: String,
+}
+
+impl Note {
+    fn at(place: &Where, what: impl Into<String>) -> Self {
+        Note {
+            place: Some(place.clone()),
+            what: what.into(),
+        }
+    }
+}
+
+/// A prefix as an operator writes it: `/v1`, and `/` for none.
+///
+/// # Errors
+/// A sentence, when it is none.
+pub fn prefix(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') {
+        return Err("expected a path that begins with `/`, such as /v1".to_owned());
+    }
+    servers::prefix(text)
+}
+
+/// Makes a policy of a document.
+///
+/// # Errors
+/// All that keeps the document from being read in one way.
+pub fn import(text: &str, form: Form, options: &Options<'_>) -> Result<Imported, Vec<Fault>> {
+    let root = parsed(text, form).map_err(|fault| vec![fault])?;
+    let root = Cursor::root(&root);
+    let mut document = document::read(&root, options.prefixes)?;
+    let one = |what: String| vec![root.fault(what)];
+    share(&mut document, options.scope);
+    let (odd, mut ends) = sorted(&mut document, options);
+    for end in &mut ends.ends {
+        with_head(&mut end.methods);
+    }
+    prefixes::are_apart(&document.prefixes, &ends.ends, &odd).map_err(one)?;
+    let odd: Vec<&PathItem> = odd.iter().collect();
+    let ambiguous = overlap::close(&mut ends, &odd).map_err(|overlap::Entangled| {
+        one(
+            "the paths overlap too often to be held against one another; import it in parts"
+                .to_owned(),
+        )
+    })?;
+    let open: Vec<&Access> = (ends.ends.iter())
+        .flat_map(|end| &end.methods)
+        .map(|taken| &taken.access)
+        .filter(|access| access.is_open())
+        .collect();
+    if open.is_empty() {
+        let mut faults = one("nothing in the document can be opened by a policy".to_owned());
+        faults.extend(document.left_out.iter().map(|left| Fault {
+            place: left.place.clone(),
+            what: format!("{} is left out: {}", left.what, left.why),
+        }));
+        return Err(faults);
+    }
+    let scopes = Scopes::of(open.into_iter(), options.scope).ok_or_else(|| {
+        one(format!(
+            "the document asks for more than {} different things",
+            scopes::MOST
+        ))
+    })?;
+    let mut imported = write::policy(&document, &ends, &scopes, options);
+    imported.notes = notes(document, ambiguous);
+    Ok(imported)
+}
+
+fn parsed(text: &str, form: Form) -> Result<Node, Fault> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    match form {
+        Form::Json => json::read(text),
+        Form::Yaml => yaml::read(text),
+    }
+}
+
+/// What is said of nothing is said of a scope of the document, where the operator names one.
+fn share(document: &mut Document, scope: &ScopeName) {
+    if scope.as_str() == scopes::FULL {
+        return;
+    }
+    let operations = document.items.iter().flat_map(|item| &item.operations);
+    let mut bearers = BTreeSet::new();
+    for operation in operations {
+        if let Access::AnyOf(alternatives) = &operation.access {
+            let grants = alternatives.iter().flatten();
+            bearers.extend(grants.filter(|grant| match grant {
+                Grant::Unsaid => false,
+                Grant::Scheme(name) | Grant::Scope { scope: name, .. } => **name == *scope.as_str(),
+            }));
+        }
+    }
+    let bearers: Vec<Grant> = bearers.into_iter().cloned().collect();
+    let [bearer] = &bearers[..] else { return };
+    let shared = Access::AnyOf(BTreeSet::from([BTreeSet::from([bearer.clone()])]));
+    let unsaid = Access::unsaid();
+    let operations = document
+        .items
+        .iter_mut()
+        .flat_map(|item| &mut item.operations);
+    for operation in operations.filter(|operation| operation.access == unsaid) {
+        operation.access = shared.clone();
+    }
+}
+
+/// Tells paths that have no pattern from those that have; those of the management API are left out.
+fn sorted(document: &mut Document, options: &Options<'_>) -> (Vec<PathItem>, Ends) {
+    let mut odd = Vec::new();
+    let mut ends = Ends::default();
+    for item in std::mem::take(&mut document.items) {
+        let managed = prefixes::managed(&item.template, &document.prefixes, options.management);
+        let why = match (managed, &item.template.odd) {
+            (Some(path), _) => Some(format!(
+                "{path} is where the gateway serves its management API; see `[management] paths`"
+            )),
+            (None, why) => why.clone(),
+        };
+        if let Some(why) = why {
+            for operation in &item.operations {
+                let what = format!("{} {}", operation.method, item.path);
+                document.leave_out(what, &operation.place, why.clone());
+            }
+            if managed.is_none() {
+                odd.push(item);
+            }
+            continue;
+        }
+        for clash in ends.add(&item.template, &item.operations) {
+            let what = format!("{} {}", clash.method, item.path);
+            let before = "the document has it twice, by other names of parameters";
+            let place = &item.place;
+            if clash.same {
+                let what = format!("{what}: {before}, and asks for the same");
+                document.notes.push(Note::at(place, what));
+            } else {
+                document.leave_out(
+                    what,
+                    place,
+                    format!("{before}, and asks for different things"),
+                );
+            }
+        }
+    }
+    (odd, ends)
+}
+
+fn notes(document: Document, ambiguous: Vec<overlap::Ambiguous>) -> Vec<Note> {
+    let mut notes = document.notes;
+    let left_out = document.left_out.into_iter();
+    notes.extend(left_out.map(|left| {
+        let what = format!("{} is left out: {}", left.what, left.why);
+        Note::at(&left.place, what)
+    }));
+    notes.extend(ambiguous.into_iter().map(|one| {
+        let overlap::Ambiguous {
+            method,
+            pattern,
+            of,
+        } = one;
+        let of = of.map(|path| text::plain(&path, 120));
+        let what = format!(
+            "{method} {pattern} is closed: {} and {} are both for it, and ask for different things",
+            of[0], of[1]
+        );
+        Note { place: None, what }
+    }));
+    notes
+}
