@@ -8,6 +8,7 @@ pub mod demo;
 pub mod diff;
 pub mod explain;
 mod handover;
+pub mod import;
 pub mod init;
 pub mod keys;
 pub mod load;
@@ -37,6 +38,7 @@ use std::process::ExitCode;
 Examples:
   keygate demo                                     everything on embedded defaults, nothing to set up
   keygate init gateway --upstream http://127.0.0.1:9000
+  keygate import openapi api.yaml                  a first policy from a description of the API
   keygate check --config gateway/keygate.toml
   keygate test  --config gateway/keygate.toml --coverage
   keygate explain GET /v3/users --config gateway/keygate.toml --scope authOnly
@@ -72,6 +74,7 @@ enum CommandLine {
     History(operator::history::HistoryArgs),
     Shadow(operator::shadow::ShadowArgs),
     Init(init::InitArgs),
+    Import(import::ImportArgs),
     Schema(schema::SchemaArgs),
     Keys(keys::KeysArgs),
     Demo(demo::DemoArgs),
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         CommandLine::History(args) => operator::history::run(args),
         CommandLine::Shadow(args) => operator::shadow::run(args),
         CommandLine::Init(args) => init::run(args),
+        CommandLine::Import(args) => import::run(args),
         CommandLine::Schema(args) => schema::run(args),
         CommandLine::Keys(args) => keys::run(args),
         CommandLine::Demo(args) => demo::run(args),

@@ -64,6 +64,7 @@ pub use kept::{KeptError, UnreadableError};
 pub use live::{Answer, Ask, Live, ReloadStatus, Stopped};
 pub use load::{Loaded, Purpose, Spot, load, load_for, load_texts};
 pub use problem::{Problem, Problems, Severity};
+pub use process::MANAGEMENT_PATHS;
 pub use schema::{SchemaOf, schema};
 pub use secret::Secrets;
 pub use settings::{
@@ -73,7 +74,7 @@ pub use settings::{
     TrustedProxies, Underscores, UpstreamServer, UpstreamSettings, Widening,
 };
 pub use shadow::{Shadow, ShadowOrigin};
-pub use source::Excerpt;
+pub use source::{Excerpt, MOST_BYTES};
 pub use start::{Start, StartError};
 pub use waiting::Waiting;
 

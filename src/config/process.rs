@@ -233,6 +233,9 @@ pub(super) fn is_framing(name: &HeaderName) -> bool {
     )
 }
 
+/// Where the management API is, unless `[management] paths` says otherwise.
+pub const MANAGEMENT_PATHS: [&str; 3] = ["/apikeys", "/v3/apikeys", "/v3.0/apikeys"];
+
 /// `[management]`: its paths and its scope, each with its place.
 #[derive(Clone)]
 pub(super) struct Management {
@@ -246,7 +249,7 @@ pub(super) fn management(root: &mut Table<'_>, desk: &mut Desk) -> Management {
     let here = root.place();
     let full_access = ScopeName::parse("fullAccess").expect("a name of letters is a scope's name");
     let mut found = Management {
-        paths: ["/apikeys", "/v3/apikeys", "/v3.0/apikeys"]
+        paths: MANAGEMENT_PATHS
             .map(|p| (p.to_owned(), here.clone()))
             .into(),
         scope: (full_access, here),

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Most bytes of a configuration file.
-pub(super) const MOST_BYTES: u64 = 16 * 1024 * 1024;
+pub const MOST_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Most characters of a line that an excerpt shows.
 const WINDOW: usize = 160;
