@@ -11,7 +11,7 @@ MOST_BYTES=1024
 host=$(rustc -vV | sed -n 's/^host: //p')
 targets=("$@")
 if [[ ${#targets[@]} -eq 0 ]]; then
-    targets=(target headers key policy_toml commands connection)
+    targets=(target headers key policy_toml openapi commands connection)
 fi
 for target in "${targets[@]}"; do
     binary=fuzz/target/$host/release/$target

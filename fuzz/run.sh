@@ -13,7 +13,7 @@ seconds=${1:?usage: fuzz/run.sh SECONDS [TARGET...]}
 shift
 targets=("$@")
 if [[ ${#targets[@]} -eq 0 ]]; then
-    targets=(target headers key policy_toml commands connection)
+    targets=(target headers key policy_toml openapi commands connection)
 fi
 
 skip() {

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod connection;
 pub mod headers;
 pub mod key;
+pub mod openapi;
 pub mod policy_toml;
 pub mod target;
 mod text;
