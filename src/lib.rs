@@ -1,5 +1,5 @@
 #![forbid(unsafe_code)]
-#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stderr))]
 //! keygate: an API-key gateway. It stands in front of an HTTP API and lets through only what an API key may do.
 //!
 //! For those who run it there is `README.md`. This page is for those who read or change the code: the life of a request,

@@ -6,6 +6,7 @@
 //! if that exists; [`read`] refuses it once its mode lets others in.
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -22,7 +23,7 @@ pub enum ReadError {
     Io(#[from] io::Error),
     #[error("it has mode {0:04o}: others can get at it; expected at most 0600")]
     Open(u32),
-    #[error("it is a folder, a pipe or a device; expected a file of one line")]
+    #[error("it is a folder, a socket, a pipe or a device; expected a file of one line")]
     NotFile,
     #[error("it is not UTF-8 text; expected one line of it")]
     NotText,
@@ -42,6 +43,8 @@ pub fn read(path: &Path) -> Result<Option<Zeroizing<String>>, ReadError> {
     let mut file = match opened {
         Ok(file) => file,
         Err(e) if is_absent(&e) => return Ok(None),
+        // A socket cannot be opened.
+        Err(e) if Errno::from_io_error(&e) == Some(Errno::NXIO) => return Err(ReadError::NotFile),
         Err(e) => return Err(e.into()),
     };
     let metadata = file.metadata()?;
@@ -198,5 +201,8 @@ mod tests {
         );
         made.unwrap();
         assert!(matches!(read(&pipe), Err(ReadError::NotFile)));
+        let socket = folder.path().join("socket");
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        assert!(matches!(read(&socket), Err(ReadError::NotFile)));
     }
 }

@@ -5,7 +5,7 @@ mod support;
 
 use serde_json::Value;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::Command;
 use support::operated::main_text;
@@ -1035,6 +1035,60 @@ fn after_a_take_over_only_the_new_process_says_what_was_accepted() {
     );
     open.send("67890");
     assert_eq!(open.answer(false).status, 200);
+}
+
+#[test]
+fn an_order_that_hangs_is_not_accepted_any_more_once_a_successor_has_the_place() {
+    let upstream = Upstream::echo();
+    let main = main_text(upstream.address, "");
+    let main = main.replace(
+        "workers = 1",
+        "workers = 1\nhandover = \"run/handover.sock\"",
+    );
+    let folder = Folder::with_main(&main, ROUTES);
+    let mut old = folder.start();
+    let first = policy(&old)["hash"].as_str().expect("a hash").to_owned();
+    folder.write("routes.toml", &format!("{ROUTES}{WIDER}"));
+    until(&old, |policy| policy["generation"] == 2);
+    // What was kept first stands on a disk that does not answer.
+    let kept = folder.path().join(format!("data/generations/{first}.json"));
+    let text = fs::read(&kept).expect("kept");
+    fs::remove_file(&kept).expect("ours");
+    let made = rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &kept,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    );
+    made.expect("a pipe");
+    let mut order = Client::connect(old.admin);
+    order.send(format!(
+        "POST /rollback?to=1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
+        token(&folder)
+    ));
+    // It can be opened without waiting as soon as there is who reads.
+    let not_waiting = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let mut options = fs::OpenOptions::new();
+    options.write(true).custom_flags(not_waiting);
+    let mut pipe = None;
+    old.eventually(
+        || {
+            pipe = pipe.take().or_else(|| options.open(&kept).ok());
+            pipe.is_some()
+        },
+        |open| *open,
+    );
+    let new = start_with(&folder, &["--take-over"]);
+    assert_eq!(policy(&new)["generation"], 2);
+    let before = index(&folder);
+    let mut pipe = pipe.expect("it is open");
+    std::io::Write::write_all(&mut pipe, &text).expect("it fits into a pipe");
+    drop(pipe);
+    assert!(old.wait().success());
+    assert_eq!(index(&folder), before);
+    let history = policy(&new)["history"].clone();
+    assert_eq!(history.as_array().expect("a list").len(), 2, "{history}");
 }
 
 #[test]

@@ -421,6 +421,7 @@ fn whatever_is_open_for_ten_seconds_is_judged_by_the_policy_in_force_then() {
     let authority = Authority::new();
     let mut open = Vec::new();
     let mut callers = Vec::new();
+    let begun = Instant::now();
     for wire in [Wire::Http1, Wire::Http2] {
         for (name, status) in refused
             .map(|(name, _, status)| (name, status))
@@ -443,7 +444,6 @@ fn whatever_is_open_for_ten_seconds_is_judged_by_the_policy_in_force_then() {
         }
     }
     until("all are under way", || scene.upstream.heard() == open.len());
-    let begun = Instant::now();
     for (what, kind, _, exchange) in &mut open {
         if *kind == "download" {
             assert_eq!(

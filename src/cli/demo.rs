@@ -53,11 +53,11 @@ pub fn run(args: DemoArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             match error.downcast_ref() {
-                Some(RunError::Start(StartError::Config(problems))) => eprintln!("{problems}"),
-                _ => eprintln!("keygate: the demo did not start: {}", chain(&*error)),
+                Some(RunError::Start(StartError::Config(problems))) => say!("{problems}"),
+                _ => say!("keygate: the demo did not start: {}", chain(&*error)),
             }
             if is_address_in_use(&*error) {
-                eprintln!(
+                say!(
                     "keygate: something listens on {} already; `keygate demo --listen 127.0.0.1:0` takes a free port",
                     args.listen
                 );

@@ -6,6 +6,7 @@
 use super::check::{Format, refuse};
 use super::keys::{Found, look_up};
 use super::operator::{AdminArgs, fail, print};
+use super::say::visible;
 use crate::clock::Timestamp;
 use crate::config::{self, Loaded, Secrets};
 use crate::explain::{Caller, explain};
@@ -72,7 +73,7 @@ pub fn run(args: ExplainArgs) -> ExitCode {
     let caller = match caller(&args, &loaded) {
         Ok(caller) => caller,
         Err((message, code)) => {
-            eprintln!("keygate: {message}");
+            say!("keygate: {message}");
             return code;
         }
     };
@@ -118,8 +119,7 @@ fn refusal(admin: &AdminArgs, id: &str, json: bool) -> ExitCode {
 
 fn refusal_text(value: &Value) -> String {
     // Parts of it are a stranger's: nothing of that moves a terminal's cursor.
-    let visible = |c: char| if c.is_control() { '�' } else { c };
-    let text = |value: &Value| Some(value.as_str()?.chars().map(visible).collect::<String>());
+    let text = |value: &Value| value.as_str().map(visible);
     let at = Timestamp::from_unix_seconds(value["at"].as_i64().unwrap_or_default());
     let path = text(&value["path"]).unwrap_or_else(|| "(a path that is not kept)".to_owned());
     let mut out = format!(

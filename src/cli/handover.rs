@@ -8,14 +8,14 @@
 //! old → new   one line for each socket, `{"use":"gateway","of":"127.0.0.1:8080"}`, with the socket itself; `{"end":true}`
 //! new         opens what is missing, begins to accept
 //! new → old   {"kept":["gateway 127.0.0.1:8080",…]}
-//! old         stops accepting; what was not kept it accepts empty and closes; finishes what an operator has asked, and
-//!             accepts no configuration any more
+//! old         stops accepting; what was not kept it accepts empty and closes; has what an operator ordered last come to
+//!             its end, for some seconds, and accepts no configuration any more
 //! old → new   {"taken":true}
 //! ```
 //!
 //! Until the new one has said what it kept, the old one goes on as before, and when the new one ends before, nothing has
-//! happened. There is no deadline: whoever hangs can be ended by whoever started it, and the old one serves meanwhile. The
-//! end of the conversation without `taken` means that the old one is gone; then the new one has all there is.
+//! happened. There is no deadline until then: whoever hangs can be ended by whoever started it, and the old one serves
+//! meanwhile. Without `taken` within ten seconds, the old one is gone or stands still; the new one has all there is.
 
 use crate::admin::Admin;
 use crate::config::Live;
@@ -39,8 +39,11 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// How long the running gateway has to give its sockets.
+/// How long the running gateway has to give its sockets, and then to let go of them.
 const GIVING: Duration = Duration::from_secs(10);
+
+/// How long an order of an operator may still take once a successor has the sockets. Less than [`GIVING`].
+const ORDERED: Duration = Duration::from_secs(3);
 
 /// Longest line of the conversation.
 const LINE: u64 = 1 << 20;
@@ -295,8 +298,9 @@ async fn offer(
     }
     own.let_go(&kept);
     server.hand_over(&kept).await;
-    // An order that runs is done by then, and found by the successor when it looks what was accepted last.
-    live.stop().await;
+    // What is accepted now is found by the successor when it looks what was accepted last; what takes longer is not
+    // accepted any more.
+    let _ = tokio::time::timeout(ORDERED, live.stop()).await;
     let _ = stream.write_all(b"{\"taken\":true}\n").await;
     Ok(())
 }

@@ -3,6 +3,9 @@
 //! Exit codes are the same everywhere: 0 when done, 1 for what fails at run time, 2 for bad usage or a bad configuration.
 //! `diff` has two more: 10 and 11, for what became of access; `reload` and `rollback` have 11, for what was not confirmed.
 
+#[macro_use]
+mod say;
+
 pub mod check;
 pub mod demo;
 pub mod diff;
@@ -113,7 +116,7 @@ pub fn main() -> ExitCode {
             match std::io::stdout().lock().write_all(&script) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    eprintln!("keygate: standard output cannot be written: {error}");
+                    say!("keygate: standard output cannot be written: {error}");
                     ExitCode::FAILURE
                 }
             }

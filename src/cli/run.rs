@@ -85,8 +85,8 @@ pub fn run(args: RunArgs) -> ExitCode {
         }
         Err(error) => {
             match &error {
-                RunError::Start(StartError::Config(problems)) => eprintln!("{problems}"),
-                other => eprintln!("keygate: {}", chain(other)),
+                RunError::Start(StartError::Config(problems)) => say!("{problems}"),
+                other => say!("keygate: {}", chain(other)),
             }
             error.exit_code()
         }
@@ -151,6 +151,9 @@ impl RunError {
     }
 }
 
+/// How long the end waits for what hangs.
+const HANGING: Duration = Duration::from_secs(3);
+
 /// A gateway that serves.
 pub struct Running {
     runtime: Runtime,
@@ -179,7 +182,7 @@ pub fn start(config: &Path, mut start: Start, place: Place) -> Result<Running, R
     let inherited = ListeningSocket::inherited().map_err(RunError::Inherited)?;
     let loaded = &mut start.loaded;
     for warning in loaded.warnings.drain(..) {
-        eprintln!("{}", warning.render(io::stderr().is_terminal()));
+        say!("{}", warning.render(io::stderr().is_terminal()));
     }
     if !loaded.cold.dumpable {
         harden::forbid_dumps().map_err(RunError::Harden)?;
@@ -433,13 +436,14 @@ impl Running {
             if let Some(handover) = &handover {
                 handover.stop();
             }
-            state.live.stop().await;
+            // Something that hangs (a disk, a pipe in place of a file) keeps nothing that was promised.
+            let _ = tokio::time::timeout(HANGING, state.live.stop()).await;
             state.keys.close().await;
             tracing::info!("stopped");
         });
         drop(admin);
         drop(state);
-        drop(runtime);
+        runtime.shutdown_timeout(HANGING);
         drop(log);
     }
 }

@@ -41,7 +41,7 @@ pub fn run(args: SchemaArgs) -> ExitCode {
     match written.and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("keygate: standard output cannot be written: {error}");
+            say!("keygate: standard output cannot be written: {error}");
             ExitCode::FAILURE
         }
     }

@@ -5,6 +5,7 @@ use super::operator::{AdminAddress, ClientError};
 use crate::config::{self, Loaded, Secrets};
 use crate::policy::Policy;
 use crate::policy::form::{FormError, PolicyForm};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -19,9 +20,13 @@ pub(super) struct Subject {
 pub(super) fn read(named: &str) -> Result<Subject, ExitCode> {
     match named.parse() {
         Ok(address) => ask(&address).map_err(|error| {
-            eprintln!("keygate: {named}: {}", super::chain(&error));
+            say!("keygate: {named}: {}", super::chain(&error));
             ExitCode::FAILURE
         }),
+        Err(_) if named.parse::<SocketAddr>().is_ok() => {
+            say!("keygate: {named}: a gateway's admin listener is named http://{named}");
+            Err(ExitCode::from(2))
+        }
         Err(_) => load(Path::new(named)).map(Subject::from),
     }
 }
@@ -39,7 +44,7 @@ pub(super) fn load(named: &Path) -> Result<Loaded, ExitCode> {
 /// Reads what the files have in force, and what they try beside it.
 pub(super) fn with_shadow(named: &str) -> (Result<Subject, ExitCode>, Result<Subject, ExitCode>) {
     let refuse = |message: &str| {
-        eprintln!("keygate: {named}: {message}");
+        say!("keygate: {named}: {message}");
         let code = ExitCode::from(2);
         (Err(code), Err(code))
     };

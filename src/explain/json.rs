@@ -29,6 +29,7 @@ impl Explanation<'_> {
                 "needs": head.admitted.needs().names().collect::<Vec<_>>(),
             })),
             "route": head.and_then(|head| head.route).map(|taken| route(taken)),
+            "isManagements": head.is_some_and(|head| head.is_managements),
             "alsoMatched": lost.collect::<Vec<_>>(),
             "caller": caller(&self.caller),
             "permitted": self.refused.is_none(),

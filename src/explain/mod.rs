@@ -82,6 +82,8 @@ pub struct Head<'p> {
     pub route: Option<&'p Arc<Route>>,
     /// Whether a route matches host and path, whatever its methods.
     pub path_is_known: bool,
+    /// Whether the path is the management API's, so that no route of the policy takes it.
+    pub is_managements: bool,
     /// Where the route leads; `None`: there is none, or it is closed.
     pub leads: Option<Leads>,
 }
@@ -156,6 +158,7 @@ pub fn explain<'p>(
     };
     let candidates = policy.candidates(query);
     let path_is_known = policy.find(query) != Found::NotFound;
+    let is_managements = policy.is_managements(query.path);
     let routed = policy.route(&admitted);
     let route = routed.route(policy);
     let unidentified = unidentified(&caller, now).filter(|_| routed.needs_key());
@@ -179,6 +182,7 @@ pub fn explain<'p>(
             candidates,
             route,
             path_is_known,
+            is_managements,
             leads,
         }),
         refused: reject.map(Refused::of),

@@ -40,6 +40,11 @@ impl Display for Explanation<'_> {
             )?,
             None => line(f, "route", format_args!("none matches host and path"))?,
         }
+        if head.route.is_none() && head.is_managements {
+            let why =
+                "the path is the management API's, or below one of its: no other route takes it";
+            line(f, "", format_args!("{why}"))?;
+        }
         for lost in &head.candidates {
             if let Some(why) = &lost.lost {
                 let (name, place) = (&lost.route.name, &lost.route.place);

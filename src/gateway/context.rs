@@ -572,6 +572,10 @@ impl Link {
     pub async fn end_of_body(&self) -> Option<Wait> {
         poll_fn(|cx| {
             self.wake_by(cx.waker());
+            // Whoever says so abandons the body, too.
+            if self.upload.fired() == Some(Wait::Revoked) {
+                return Poll::Ready(Some(Wait::Revoked));
+            }
             if !self.body_goes_on() {
                 return Poll::Ready(None);
             }

@@ -219,7 +219,12 @@ impl Observation {
     pub(super) fn rest_of_upload(&self) -> Option<Upload> {
         let body = self.link.body().filter(|body| body.goes_on())?;
         let asked = self.asked.borrow();
-        Some(Upload::new(asked.as_ref()?, body, &self.link))
+        Some(Upload::new(
+            self.id.as_str(),
+            asked.as_ref()?,
+            body,
+            &self.link,
+        ))
     }
 
     /// Why this policy refuses the request, if it does, to who has a key of this scope, or none.

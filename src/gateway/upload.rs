@@ -5,6 +5,7 @@
 //! goes on, so that who has lost its key or its route does not go on sending.
 
 use super::Link;
+use super::watch::Revocation;
 use crate::http::Admitted;
 use crate::key::ScopeName;
 use crate::policy::{Policy, Refusal};
@@ -13,6 +14,8 @@ use std::rc::{Rc, Weak};
 
 /// The rest of an upload.
 pub(super) struct Upload {
+    /// The request's id.
+    id: Box<str>,
     asked: Admitted,
     body: Rc<BodyState>,
     lane: Weak<Link>,
@@ -20,8 +23,9 @@ pub(super) struct Upload {
 
 impl Upload {
     /// What is left of this body, that came with this request in this lane.
-    pub(super) fn new(asked: &Admitted, body: Rc<BodyState>, lane: &Rc<Link>) -> Self {
+    pub(super) fn new(id: &str, asked: &Admitted, body: Rc<BodyState>, lane: &Rc<Link>) -> Self {
         Upload {
+            id: id.into(),
             asked: asked.detached(),
             body,
             lane: Rc::downgrade(lane),
@@ -41,13 +45,23 @@ impl Upload {
         policy.judge(policy.route(&self.asked), scope).err()
     }
 
-    /// Ends it on both sides: nothing more goes up, and the client is not listened to any longer. Whether it went on.
-    pub(super) fn end(&self) -> bool {
-        let went_on = self.goes_on();
+    /// Ends it on both sides: nothing more goes up, and the client is not listened to any longer. Says so in the log; whether it
+    /// went on.
+    pub(super) fn end(&self, why: &Revocation) -> bool {
+        if !self.goes_on() {
+            return false;
+        }
+        // Its access line was written with the end of its answer.
+        let (id, reason) = (&*self.id, why.of_an_answer());
+        tracing::info!(
+            id,
+            reason,
+            "an upload that went on after its answer has ended"
+        );
         self.body.abandon();
         if let Some(lane) = self.lane.upgrade() {
             lane.revoke_upload();
         }
-        went_on
+        true
     }
 }

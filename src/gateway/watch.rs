@@ -264,7 +264,7 @@ impl Lasting {
             Lasting::Exchange(exchange) => exchange
                 .upgrade()
                 .is_some_and(|exchange| exchange.link().revoke(why)),
-            Lasting::Upload(upload) => upload.end(),
+            Lasting::Upload(upload) => upload.end(&why),
         }
     }
 }

@@ -72,7 +72,7 @@ struct PlaceForm {
 pub enum FormError {
     #[error("the policy is told in form {0}, this keygate reads form {VERSION}")]
     Version(u32),
-    #[error("`{0}` cannot be read")]
+    #[error("`{}` cannot be read", .0.escape_debug())]
     Unreadable(String),
     #[error("it is no policy: {0}")]
     Policy(String),

@@ -27,13 +27,26 @@ pub struct Listed<'p> {
 }
 
 /// Where a route stands among all: the smaller is asked first.
-type Rank<'l> = (
-    Reverse<bool>,
-    HostRank<'l>,
-    Vec<SegmentRank<'l>>,
-    bool,
-    usize,
-);
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Rank<'l> {
+    owner: Owner,
+    host: HostRank<'l>,
+    path: Vec<SegmentRank<'l>>,
+    methods: MethodsRank,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    Management,
+    Policy,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum MethodsRank {
+    /// By the first of them.
+    Named(usize),
+    Default,
+}
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum HostRank<'l> {
@@ -77,6 +90,18 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// Whether the management API owns this path, and so all below it: no other route takes a request there.
+    pub fn is_all_managements(&self, path: &PathFilter) -> bool {
+        self.management.iter().any(|owned| {
+            let own = owned.path.split('/').skip(1);
+            let mut asked = path.0.iter();
+            own.into_iter()
+                .all(|own| matches!(asked.next(), Some(Segment::Literal(text)) if **text == *own))
+        })
+    }
+}
+
 impl Listed<'_> {
     /// Whether a key of this scope may use it; without one, whether anyone may.
     pub fn permits(&self, scope: Option<&ScopeName>) -> bool {
@@ -85,6 +110,11 @@ impl Listed<'_> {
             (Access::Deny, _) | (Access::Scopes(_), None) => false,
             (Access::Scopes(scopes), Some(scope)) => scopes.contains(scope),
         }
+    }
+
+    /// Whether it names no method, and no other route of its path takes one from it.
+    pub fn has_the_usual(&self) -> bool {
+        matches!(self.route.methods, Methods::Default) && self.methods.len() == DEFAULT.len()
     }
 
     /// Whether it matches some request for this path, a pattern as in routes, or for one below it.
@@ -144,13 +174,20 @@ impl Listed<'_> {
             Segment::Param(_) => SegmentRank::Param,
             Segment::Tail(_) => SegmentRank::Tail,
         });
-        (
-            Reverse(matches!(self.route.target, Target::Management(_))),
+        Rank {
+            owner: match self.route.target {
+                Target::Management(_) => Owner::Management,
+                Target::Upstream(_) => Owner::Policy,
+            },
             host,
-            segments.collect(),
-            matches!(self.route.methods, Methods::Default),
-            self.methods.first().map_or(usize::MAX, |m| usual_place(m)),
-        )
+            path: segments.collect(),
+            methods: match self.route.methods {
+                Methods::Named(_) => {
+                    MethodsRank::Named(self.methods.first().map_or(usize::MAX, |m| usual_place(m)))
+                }
+                Methods::Default => MethodsRank::Default,
+            },
+        }
     }
 }
 
@@ -178,7 +215,7 @@ impl std::str::FromStr for PathFilter {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{compile, routes, scope};
+    use super::super::testing::{compile, compile_with_management, routes, scope};
     use super::*;
 
     fn policy() -> Policy {
@@ -242,6 +279,23 @@ mod tests {
             assert_eq!(kept.count(), count, "{path}");
         }
         assert!("users".parse::<PathFilter>().is_err());
+        let policy = compile_with_management(&["/keys"], routes(&[("", "/{*rest}", "public")]));
+        let policy = policy.unwrap();
+        for (path, owned) in [
+            ("/keys", true),
+            ("/keys/", true),
+            ("/keys/a/b", true),
+            ("/%6Beys/{id}", true),
+            ("/{keys}", false),
+            ("/", false),
+            ("/keysx", false),
+        ] {
+            assert_eq!(
+                policy.is_all_managements(&path.parse().unwrap()),
+                owned,
+                "{path}"
+            );
+        }
     }
 
     #[test]

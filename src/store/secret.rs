@@ -8,6 +8,7 @@ use super::StoreError;
 use crate::private::{self, ReadError};
 use aws_lc_rs::rand::SecureRandom;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -156,7 +157,12 @@ fn read_private(path: &Path) -> Result<Option<Zeroizing<String>>, StoreError> {
             file: path.to_owned(),
             mode,
         },
-        ReadError::NotFile | ReadError::NotText => StoreError::SecretMalformed {
+        ReadError::NotFile => StoreError::SecretFile {
+            file: path.to_owned(),
+            action: "read",
+            source: io::Error::new(io::ErrorKind::InvalidInput, ReadError::NotFile),
+        },
+        ReadError::NotText => StoreError::SecretMalformed {
             place: format!("the file {path:?}"),
         },
     })

@@ -80,7 +80,7 @@ pub fn run(args: DiffArgs) -> ExitCode {
     let difference = match difference(&old, &new, (&old_names, &new_names)) {
         Ok(difference) => difference,
         Err(error) => {
-            eprintln!("keygate: {error}");
+            say!("keygate: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -97,7 +97,7 @@ pub fn run(args: DiffArgs) -> ExitCode {
     };
     let mut out = std::io::stdout().lock();
     if let Err(error) = out.write_all(printed.as_bytes()).and_then(|()| out.flush()) {
-        eprintln!("keygate: standard output cannot be written: {error}");
+        say!("keygate: standard output cannot be written: {error}");
         return ExitCode::FAILURE;
     }
     match difference.verdict() {

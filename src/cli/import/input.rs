@@ -1,6 +1,7 @@
 //! The document: a file, or standard input; text, and no more than is reasonable.
 
 use super::ImportError;
+use crate::cli::say::visible;
 use crate::openapi::Form;
 use std::fs::File;
 use std::io::{self, Read};
@@ -21,7 +22,7 @@ pub(super) struct Input {
 pub(super) fn read(path: &Path) -> Result<Input, ImportError> {
     let name = match path.to_str() {
         Some("-") => "standard input".to_owned(),
-        _ => path.display().to_string(),
+        _ => visible(&path.display().to_string()),
     };
     let mut bytes = Vec::new();
     let read = match path.to_str() {

@@ -71,7 +71,7 @@ pub(super) fn run(args: OpenapiArgs) -> ExitCode {
     match import(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("keygate: {error}");
+            say!("keygate: {error}");
             ExitCode::from(error.exit_code())
         }
     }
@@ -148,22 +148,20 @@ fn at(name: &str, place: Option<&Where>, what: &str) -> String {
 /// Says on standard error what is to be known beside the policy.
 fn tell(name: &str, imported: &Imported, args: &OpenapiArgs) {
     for note in imported.notes.iter().take(TOLD) {
-        eprintln!(
+        say!(
             "keygate: note: {}",
             at(name, note.place.as_ref(), &note.what)
         );
     }
     if imported.notes.len() > TOLD {
         let more = imported.notes.len() - TOLD;
-        eprintln!(
-            "keygate: note: and {more} more; all that is left out or closed stands in the policy"
-        );
+        say!("keygate: note: and {more} more; all that is left out or closed stands in the policy");
     }
     let operations = match imported.operations {
         1 => "1 operation has a route".to_owned(),
         number => format!("{number} operations have routes"),
     };
-    eprintln!("keygate: {name}: {operations}");
+    say!("keygate: {name}: {operations}");
     let (public, first) = &imported.public;
     if *public > 0 {
         let more = match public - first.len() {
@@ -174,19 +172,20 @@ fn tell(name: &str, imported: &Imported, args: &OpenapiArgs) {
             1 => "1 of them needs".to_owned(),
             number => format!("{number} of them need"),
         };
-        eprintln!(
+        say!(
             "keygate: {need} no key, as the document says: {}{more}",
             first.join(", ")
         );
     }
     if imported.unsaid > 0 {
-        eprintln!(
+        say!(
             "keygate: the document does not say who may use {} of them: they are for keys of scope {}",
-            imported.unsaid, args.scope
+            imported.unsaid,
+            args.scope
         );
     }
     if let Some(path) = &args.output {
-        eprintln!(
+        say!(
             "keygate: made {}; in `include` of keygate.toml it stands in place of routes.toml, then: keygate check",
             path.display()
         );

@@ -1,6 +1,7 @@
 //! Where the policy goes: standard output, or a new file.
 
 use super::ImportError;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
@@ -18,28 +19,32 @@ pub(super) fn print(text: &str) -> Result<(), ImportError> {
     }
 }
 
-/// Writes the policy to a file that is not there yet, whole or not at all.
+/// Writes the policy to a file that is not there yet: whole, or not at all.
 pub(super) fn save(text: &str, path: &Path) -> Result<(), ImportError> {
-    let mut file = match fs::File::create_new(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            return Err(ImportError::Exists(path.to_owned()));
-        }
-        Err(source) => return Err(unwritable(path, source)),
+    let Some(name) = path.file_name() else {
+        return Err(unwritable(path, ErrorKind::IsADirectory.into()));
     };
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.sync_all());
-    written.map_err(|source| {
-        // It is our own, and half of a policy is none.
-        let _: io::Result<()> = fs::remove_file(path);
-        unwritable(path, source)
+    let mut beside = OsString::from(".");
+    beside.push(name);
+    beside.push(format!(".new-{}", std::process::id()));
+    let beside = path.with_file_name(beside);
+    let _ = fs::remove_file(&beside); // what a killed process of the same number may have left
+    let written = fs::File::create_new(&beside).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    // Unlike a rename, a link is not put in the place of what is there.
+    let placed = written.and_then(|()| fs::hard_link(&beside, path));
+    let _ = fs::remove_file(&beside);
+    placed.map_err(|source| match source.kind() {
+        ErrorKind::AlreadyExists => ImportError::Exists(path.to_owned()),
+        _ => unwritable(path, source),
     })
 }
 
 fn unwritable(path: &Path, source: io::Error) -> ImportError {
     ImportError::Unwritable {
-        name: path.display().to_string(),
+        name: format!("{path:?}"),
         source,
     }
 }

@@ -109,14 +109,14 @@ pub fn run(args: InitArgs) -> ExitCode {
         Ok(key) => match announce(&args.folder, &key) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!(
+                say!(
                     "keygate: standard output cannot be written ({error}): the first key was made but not shown"
                 );
                 ExitCode::from(1)
             }
         },
         Err(error) => {
-            eprintln!("keygate: {error}");
+            say!("keygate: {error}");
             ExitCode::from(error.exit_code())
         }
     }

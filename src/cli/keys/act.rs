@@ -77,7 +77,7 @@ async fn create(
         if let Some(brought) = &brought_as {
             must_be_the_same(store.as_ref(), brought, &key).await?;
         }
-        eprintln!(
+        say!(
             "keygate: a key named `{}` exists already and stays as it is: id {}, scope {}{}",
             record.name,
             record.id,
@@ -89,7 +89,7 @@ async fn create(
             }
         );
         if record.scope != scope {
-            eprintln!("keygate: warning: its scope is not {scope}, which was asked for");
+            say!("keygate: warning: its scope is not {scope}, which was asked for");
         }
     }
     store.close().await;
@@ -99,9 +99,11 @@ async fn create(
     match &key.shown {
         ShownKey::Whole(text) => {
             if !existed {
-                eprintln!(
+                say!(
                     "keygate: made the key `{}`: id {}, scope {}",
-                    record.name, record.id, record.scope
+                    record.name,
+                    record.id,
+                    record.scope
                 );
             }
             Ok(Zeroizing::new(format!("{}\n", text.expose())))
@@ -250,7 +252,7 @@ async fn delete(
         .await
         .map_err(|e| KeysError::of(e, &shown))?;
     store.close().await;
-    eprintln!("keygate: deleted:");
+    say!("keygate: deleted:");
     Ok(printed(&executed.key, Show::Masked, json, now))
 }
 

@@ -95,7 +95,7 @@ impl Door {
         match self.open(OpenMode::ReadWrite).await {
             Err(StoreError::Missing { .. } | StoreError::Unfinished { .. }) => {
                 let store = self.open(OpenMode::CreateOrMigrate).await?;
-                eprintln!("keygate: made the key store {:?}", self.keys.store);
+                say!("keygate: made the key store {:?}", self.keys.store);
                 Ok(store)
             }
             opened => Ok(opened?),
@@ -116,7 +116,7 @@ impl Door {
     pub(super) async fn open_if_there(&self) -> Result<Option<Arc<dyn KeyStore>>, KeysError> {
         match self.open(OpenMode::ReadOnly).await {
             Err(StoreError::Missing { path }) => {
-                eprintln!(
+                say!(
                     "keygate: there is no key store {path:?} yet: `keygate keys create` or `keygate run` makes it"
                 );
                 Ok(None)

@@ -16,7 +16,7 @@ pub(super) fn selector(argument: &str, store: &dyn KeyStore) -> Result<KeySelect
     } else {
         let text = Zeroizing::new(argument.to_owned());
         if text.parse::<KeyId>().is_err() && ApiKey::check(text.as_bytes()).is_ok() {
-            eprintln!(
+            say!(
                 "keygate: warning: a key on the command line can be seen by others (`ps`, the shell's history): give `-` and the key on standard input, or its id"
             );
         }

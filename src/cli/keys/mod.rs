@@ -31,7 +31,7 @@ pub fn run(args: KeysArgs) -> ExitCode {
     match carried_out(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("keygate: {}", error.report());
+            say!("keygate: {}", error.report());
             error.exit_code()
         }
     }

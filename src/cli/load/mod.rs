@@ -47,7 +47,7 @@ pub fn run(args: LoadArgs) -> ExitCode {
         args => load(args),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("keygate: {}", chain(&error));
+        say!("keygate: {}", chain(&error));
         error.exit_code()
     })
 }

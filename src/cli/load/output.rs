@@ -75,7 +75,7 @@ impl Outputs {
         let text = table(report);
         let told = match &self.json {
             Some(Json::Out) => {
-                eprint!("{text}");
+                say!("{}", text.trim_end());
                 Ok(())
             }
             Some(Json::File(_)) | None => write_out(text.as_bytes()),

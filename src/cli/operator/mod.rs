@@ -51,7 +51,7 @@ pub(super) fn print(text: &str) -> ExitCode {
 }
 
 pub(super) fn fail(message: &str, code: u8) -> ExitCode {
-    eprintln!("keygate: {message}");
+    say!("keygate: {message}");
     ExitCode::from(code)
 }
 

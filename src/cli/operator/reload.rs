@@ -43,9 +43,9 @@ pub fn run(args: ReloadArgs) -> ExitCode {
     if let (false, Some(hash)) = (args.json, value["waiting"]["hash"].as_str()) {
         // Only where these are the files that the gateway read.
         if let Some(regions) = diff::between(&address, &args.admin.config, hash) {
-            eprint!("\n{regions}");
+            say!("\n{}", regions.trim_end());
         }
-        eprintln!("\nTo put it in force: keygate reload --confirm {hash}");
+        say!("\nTo put it in force: keygate reload --confirm {hash}");
     }
     code
 }

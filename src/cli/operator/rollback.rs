@@ -45,7 +45,7 @@ pub fn run(args: RollbackArgs) -> ExitCode {
     let code = done(&answer, &value, args.json);
     if let (false, Some(hash)) = (args.json, value["waiting"]["hash"].as_str()) {
         let to = to.unwrap_or_else(|| hash.to_owned());
-        eprintln!("\nTo put it in force: keygate rollback {to} --confirm {hash}");
+        say!("\nTo put it in force: keygate rollback {to} --confirm {hash}");
     }
     code
 }

@@ -25,19 +25,19 @@ const MARGIN: usize = 16;
 const GAP: usize = 24;
 
 const STYLE: &str = "\
-svg { background: #fff; color: #1c1e21; font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
-text { fill: currentColor; }
-.title { font-weight: bold; font-size: 15px; }
-.pale { opacity: .6; }
-.stripe { fill: currentColor; opacity: .05; }
-.branch { stroke: currentColor; opacity: .35; fill: none; }
-.none { fill: currentColor; opacity: .15; }
-.may { fill: #2463c9; }
-.anyone { fill: #c2570c; }
-.deny { stroke: #c1272d; stroke-width: 2; }
+.keygate { background: #fff; color: #1c1e21; font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+.keygate text { fill: currentColor; }
+.keygate .title { font-weight: bold; font-size: 15px; }
+.keygate .pale { opacity: .6; }
+.keygate .stripe { fill: currentColor; opacity: .05; }
+.keygate .branch { stroke: currentColor; opacity: .35; fill: none; }
+.keygate .none { fill: currentColor; opacity: .15; }
+.keygate .may { fill: #2463c9; }
+.keygate .anyone { fill: #c2570c; }
+.keygate .deny { stroke: #c1272d; stroke-width: 2; }
 @media (prefers-color-scheme: dark) {
-  svg { background: #16181b; color: #e4e6e9; }
-  .may { fill: #6ea8fe; } .anyone { fill: #fb9a4b; } .deny { stroke: #ff6b6b; }
+  .keygate { background: #16181b; color: #e4e6e9; }
+  .keygate .may { fill: #6ea8fe; } .keygate .anyone { fill: #fb9a4b; } .keygate .deny { stroke: #ff6b6b; }
 }
 ";
 
@@ -77,7 +77,7 @@ impl Listing<'_> {
         let height = places.head + lines.len() * LINE + MARGIN;
         let mut out = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{height}\" viewBox=\"0 0 {0} {height}\" \
-             role=\"img\" aria-label=\"Who may use which route\">\n<style>\n{STYLE}</style>\n",
+             class=\"keygate\" role=\"img\" aria-label=\"Who may use which route\">\n<style>\n{STYLE}</style>\n",
             places.width,
         );
         self.head(&mut out, &places, &reach);

@@ -22,6 +22,7 @@ impl Listing<'_> {
         json!({
             "routes": self.routes.iter().map(|listed| self.route(listed)).collect::<Vec<_>>(),
             "all": self.all,
+            "anyone": self.routes.iter().filter(|listed| listed.permits(None)).count(),
             "scopes": scopes.collect::<Map<_, _>>(),
         })
     }

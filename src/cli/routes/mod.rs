@@ -10,22 +10,25 @@ mod tree;
 
 use super::operator::{fail, print};
 use super::subject::{self, Subject};
-use crate::http::canonical_host;
+use crate::http::{HostError, canonical_host, parse_host};
 use crate::key::ScopeName;
 use crate::policy::{Access, HostPattern, Listed, PathFilter, Target};
 use http::Method;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 /// List the routes in the order in which they are asked, and who may use each
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-The order is that of the decision: of two routes that match a request the first decides, wherever they are written. Each is
-shown with the methods that are left to it: what a route of the same host and path names, one that names none does not get.
-(usual) stands for GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS.
+The order is that of the decision: of two routes that match a request the first decides, wherever
+they are written. Each is shown with the methods that are left to it: what a route of the same host
+and path names, one that names none does not get. (usual) stands for GET, HEAD, POST, PUT, PATCH,
+DELETE and OPTIONS.
 
-A scope stands for all keys that have it or one that includes it. With --scope or --anyone only routes are listed that
-let such a request through; with --path those that match the path or something below it, broader ones too.
+A scope stands for all keys that have it or one that includes it. With --scope or --anyone only
+routes are listed that let such a request through; with --path those that match the path or
+something below it, broader ones too: `keygate explain` says which one decides about a request.
 
 Exit code 0 when they were listed, 1 if a gateway cannot be asked, 2 if arguments or configuration are wrong.
 
@@ -60,9 +63,9 @@ pub struct RoutesArgs {
     path: Option<PathFilter>,
     /// Only what takes requests for this host
     #[arg(long, value_name = "HOST")]
-    host: Option<String>,
+    host: Option<HostFilter>,
     /// Only what takes this method
-    #[arg(long, value_name = "METHOD")]
+    #[arg(long, value_name = "METHOD", value_parser = method)]
     method: Option<Method>,
     /// Only what leads to this upstream
     #[arg(long, value_name = "NAME")]
@@ -92,7 +95,7 @@ pub fn run(args: RoutesArgs) -> ExitCode {
     let all = listing.len();
     listing.retain(|listed| args.wants(listed, &subject));
     if listing.is_empty() && all > 0 {
-        eprintln!("keygate: none of the {all} routes is like that");
+        say!("keygate: none of the {all} routes is like that");
     }
     let table = Listing {
         subject: &subject,
@@ -134,7 +137,7 @@ impl RoutesArgs {
         {
             let names = listed(subject.upstreams.iter().map(String::as_str));
             return Err(format!(
-                "--upstream: no route leads to `{upstream}`; there is {names}"
+                "--upstream: there is no upstream `{upstream}`; there is {names}"
             ));
         }
         Ok(())
@@ -144,9 +147,12 @@ impl RoutesArgs {
         let restricted = self.anyone || self.scope.is_some();
         let who = !restricted || listed.permits(self.scope.as_ref());
         let path = self.path.as_ref();
+        let managed = path.is_some_and(|path| subject.policy.is_all_managements(path));
+        let owned = managed && subject.leads_to(&listed.route.target).is_some();
         let method = self.method.as_ref();
         let upstream = self.upstream.as_deref();
-        who && path.is_none_or(|path| listed.is_at_or_below(path))
+        who && !owned
+            && path.is_none_or(|path| listed.is_at_or_below(path))
             && method.is_none_or(|method| listed.methods.contains(&method))
             && upstream.is_none_or(|name| subject.leads_to(&listed.route.target) == Some(name))
             && self.takes_host(listed.route.host.as_ref())
@@ -155,8 +161,29 @@ impl RoutesArgs {
     fn takes_host(&self, pattern: Option<&HostPattern>) -> bool {
         match (&self.host, pattern) {
             (None, _) | (_, None) => true,
-            (Some(host), Some(pattern)) => pattern.matches(&canonical_host(host)),
+            (Some(HostFilter(host)), Some(pattern)) => pattern.matches(host),
         }
+    }
+}
+
+/// A host as requests have it: without a port, in its one spelling.
+#[derive(Clone, Debug)]
+struct HostFilter(String);
+
+impl FromStr for HostFilter {
+    type Err = HostError;
+
+    fn from_str(text: &str) -> Result<Self, HostError> {
+        let host = parse_host(text.as_bytes())?;
+        Ok(HostFilter(canonical_host(host).into_owned()))
+    }
+}
+
+fn method(text: &str) -> Result<Method, &'static str> {
+    let upper = |b: u8| b.is_ascii_uppercase() || matches!(b, b'-' | b'_');
+    match text.parse() {
+        Ok(method) if text.bytes().all(upper) => Ok(method),
+        Ok(_) | Err(_) => Err("a method is written in upper case, as GET"),
     }
 }
 

@@ -1,11 +1,9 @@
 //! A listing for people: one line a route.
 
 use super::Listing;
-use crate::policy::{Listed, Methods};
+use crate::cli::say::visible;
+use crate::policy::Listed;
 use std::fmt::Write;
-
-/// How many methods a route has that names none, if no other of its path takes one.
-const USUAL: usize = 7;
 
 impl Listing<'_> {
     /// The table, and a line that says how far each scope reaches.
@@ -53,6 +51,9 @@ impl Listing<'_> {
             upstream.unwrap_or("(management)").to_owned(),
             format!("{}:{}", place.file.display(), place.line),
         ];
+        for cell in &mut row {
+            *cell = visible(cell);
+        }
         if hosts {
             let host = route.host.as_ref();
             row.insert(
@@ -64,13 +65,11 @@ impl Listing<'_> {
     }
 }
 
-/// The methods of a route, apart by spaces; the seven of a route that names none have a word of their own.
+/// The methods of a route, apart by spaces; those of a route that names none have a word of their own, if all are left.
 pub(super) fn methods(listed: &Listed<'_>) -> String {
-    let names: Vec<&str> = listed.methods.iter().map(|m| m.as_str()).collect();
-    let usual = matches!(listed.route.methods, Methods::Default);
-    if usual && names.len() == USUAL {
-        "(usual)".to_owned()
-    } else {
-        names.join(" ")
+    if listed.has_the_usual() {
+        return "(usual)".to_owned();
     }
+    let names: Vec<&str> = listed.methods.iter().map(|m| m.as_str()).collect();
+    names.join(" ")
 }

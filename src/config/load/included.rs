@@ -67,7 +67,7 @@ impl Reader<'_> {
                     let message = format!("{}: {error}", path.display());
                     let mut problem = Problem::error(place, message);
                     problem.help = match error {
-                        ReadError::Missing => like_named(&path),
+                        ReadError::Missing => like_named(&path, main),
                         ReadError::Folder => Some(format!(
                             "`{}/*.toml` includes all of its files",
                             self.relative(&path).display()
@@ -122,13 +122,15 @@ impl Reader<'_> {
     }
 }
 
-/// What is there in place of a file that is not: one of nearly its name, if there is one.
-fn like_named(path: &Path) -> Option<String> {
+/// What is there in place of a file that is not: one of nearly its name, if there is one besides the main file.
+fn like_named(path: &Path, main: &Path) -> Option<String> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     let entries = std::fs::read_dir(folder.unwrap_or_else(|| Path::new("."))).ok()?;
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let files = entries.filter_map(|entry| entry.ok().filter(|entry| entry.path().is_file()));
+    let files = files.filter(|entry| Some(&*entry.file_name()) != main.file_name());
+    let names = files.filter_map(|entry| entry.file_name().into_string().ok());
     let names: Vec<String> = names.take(1000).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let near = nearest(path.file_name()?.to_str()?, &names)?;

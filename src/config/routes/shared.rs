@@ -187,8 +187,15 @@ pub(super) fn undeclared(name: &str, near: Option<&str>) -> String {
 pub(super) fn no_upstream(name: &str, upstreams: &Upstreams) -> String {
     match nearest(name, &upstreams.names()) {
         Some(near) => format!("there is no upstream `{name}`; did you mean `{near}`?"),
-        None => format!(
-            "there is no upstream `{name}`: expected a table `[upstreams.{name}]` in the main file"
-        ),
+        None => {
+            // A dot would begin a table in the table.
+            let key = match name.contains('.') {
+                true => format!("\"{name}\""),
+                false => name.to_owned(),
+            };
+            format!(
+                "there is no upstream `{name}`: expected a table `[upstreams.{key}]` in the main file"
+            )
+        }
     }
 }

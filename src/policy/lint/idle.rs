@@ -3,30 +3,16 @@
 //! `deny = ["authOnly"]` for a path that has no route any more holds, and would go on to hold if the path came back open
 //! below another name. One that says `status` means just that, and is left alone.
 
-use super::super::Expectation;
+use super::super::asked::{Asked, Denial, NO_LIMITS};
+use super::super::{Expectation, Who};
 use super::{Finding, Lint, Subject};
+use std::collections::BTreeSet;
 
 pub(super) fn check(subject: Subject<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (at, expectation) in subject.expectations.iter().enumerate() {
         if expectation.status.is_none() {
-            for asked in expectation.cases() {
-                let Some(denial) = subject.policy.untaken(&asked) else {
-                    continue;
-                };
-                if !subject.policy.check(expectation).is_empty() {
-                    // It fails, which is an error of its own.
-                    break;
-                }
-                let message = format!("no route takes `{asked}`, so this tests none: {denial}");
-                let help = format!(
-                    "write `status = {}` if that is what is tested",
-                    denial.status().as_u16()
-                );
-                findings.push(
-                    Finding::new(Lint::IdleExpectation, &expectation.place, message).help(help),
-                );
-            }
+            findings.extend(untaken(subject, expectation));
         }
         let before = subject.expectations[..at].iter();
         if let Some(first) = before
@@ -42,6 +28,47 @@ pub(super) fn check(subject: Subject<'_>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// The requests of an expectation that no route takes.
+fn untaken(subject: Subject<'_>, expectation: &Expectation) -> Vec<Finding> {
+    let policy = subject.policy;
+    let cases: Vec<Asked> = expectation.cases().collect();
+    let untaken: Vec<(&Asked, Denial)> = cases
+        .iter()
+        .filter_map(|asked| Some((asked, policy.untaken(asked)?)))
+        .collect();
+    // One that fails is an error of its own.
+    if untaken.is_empty() || !policy.check(expectation).is_empty() {
+        return Vec::new();
+    }
+    let statuses = |asked: &Asked| -> BTreeSet<u16> {
+        let denied = expectation.deny.iter().filter_map(|who| {
+            let scope = match who {
+                Who::Anyone => None,
+                Who::Scope(scope) => Some(scope),
+            };
+            policy.verdict(asked, &NO_LIMITS, scope).outcome.err()
+        });
+        denied.map(|denial| denial.status().as_u16()).collect()
+    };
+    let all: BTreeSet<u16> = cases.iter().flat_map(statuses).collect();
+    let finding = |(asked, denial): (&Asked, Denial)| {
+        let message = format!("no route takes `{asked}`, so this tests none: {denial}");
+        let own: Vec<String> = statuses(asked).iter().map(u16::to_string).collect();
+        let help = match (own.as_slice(), all.len()) {
+            ([status], 1) => format!("write `status = {status}` if that is what is tested"),
+            ([status], _) => format!(
+                "if that is what is tested, put it into an expectation of its own, with `status = {status}`"
+            ),
+            (several, _) => format!(
+                "if that is what is tested, say so in an expectation for each status: who has no key gets another one ({})",
+                several.join(", ")
+            ),
+        };
+        Finding::new(Lint::IdleExpectation, &expectation.place, message).help(help)
+    };
+    untaken.into_iter().map(finding).collect()
 }
 
 /// Whether the first leaves nothing for the second to say.

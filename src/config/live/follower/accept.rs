@@ -45,6 +45,10 @@ impl Follower {
         (trigger, pinned, of): (Trigger, bool, Of),
         access: Option<AccessChange>,
     ) -> Result<Option<String>, End> {
+        if *self.stopped.borrow() {
+            // A successor may have looked already what was accepted last.
+            return Err(End);
+        }
         let generation = self.state.status().generation + 1;
         let mut past = Past::of(generation, &loaded, trigger, now);
         past.access = access;
