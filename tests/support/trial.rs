@@ -78,7 +78,7 @@ access = "off"
 store = "sqlite:data/keygate.db"
 secret = "secret/master"
 [limits]
-failed_auth = {{ rate = "100000000/s", burst = 1000000 }}
+failed_auth = {{ rate = "1000000/s", burst = 1000000000 }}
 [upstreams.chat]
 servers = ["http://{upstream}"]
 "#

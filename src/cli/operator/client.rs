@@ -63,10 +63,21 @@ impl fmt::Display for AdminAddress {
 pub enum ClientError {
     #[error("the admin listener cannot be asked")]
     Io(#[source] io::Error),
+    #[error("no answer came within {} seconds", PATIENCE.as_secs())]
+    Late,
     #[error("this does not answer as the admin listener of a keygate does: {0}")]
     Answer(String),
     #[error("the answer cannot be read")]
     Json(#[source] serde_json::Error),
+}
+
+impl ClientError {
+    fn of(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ClientError::Late,
+            _ => ClientError::Io(error),
+        }
+    }
 }
 
 /// An answer.
@@ -110,7 +121,7 @@ impl AdminAddress {
     ) -> Result<Answer, ClientError> {
         let answer = match self {
             AdminAddress::Tcp(address) => {
-                let stream = connect(address).map_err(ClientError::Io)?;
+                let stream = connect(address).map_err(ClientError::of)?;
                 // An address: a name may be anyone's, and is refused where something changes.
                 let host = stream.peer_addr().map_err(ClientError::Io)?.to_string();
                 exchange(stream, &host, method, target, token)
@@ -123,7 +134,7 @@ impl AdminAddress {
                 })
                 .and_then(|stream| exchange(stream, "localhost", method, target, token)),
         };
-        let answer = answer.map_err(ClientError::Io)?;
+        let answer = answer.map_err(ClientError::of)?;
         let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
         let Some(head) = head else {
             return Err(ClientError::Answer("no answer in HTTP".to_owned()));
