@@ -10,6 +10,7 @@ use super::table::Said;
 use super::template::Template;
 use super::{Note, text};
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 /// How many operations a document may have, those that are referred to counted each time.
 const OPERATIONS: usize = 400_000;
@@ -22,6 +23,8 @@ pub(super) struct Document {
     pub title: Option<String>,
     /// What stands before each path; as the document has it, or as it was told otherwise.
     pub prefixes: Vec<String>,
+    /// What the document has there, and the same where that cannot be known.
+    pub own_prefixes: BTreeSet<String>,
     pub items: Vec<PathItem>,
     pub notes: Vec<Note>,
     /// What cannot be said in a policy.
@@ -39,7 +42,7 @@ pub(super) struct PathItem {
 }
 
 /// One operation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Operation {
     pub method: Box<str>,
     pub place: Where,
@@ -47,6 +50,8 @@ pub(super) struct Operation {
     pub access: Access,
     /// Why it is closed.
     pub why: Option<String>,
+    /// What stands before its path, where that is not what stands before those of the document.
+    pub elsewhere: Option<Rc<BTreeSet<String>>>,
 }
 
 /// Something that has no route that opens it.
@@ -76,7 +81,6 @@ pub(super) fn read(root: &Cursor<'_>, told: &[String]) -> Result<Document, Vec<F
     let mut reader = Reader {
         root,
         version,
-        own_prefixes: None,
         default: Access::unsaid(),
         schemes: BTreeSet::new(),
         unknown: BTreeSet::new(),
@@ -86,6 +90,7 @@ pub(super) fn read(root: &Cursor<'_>, told: &[String]) -> Result<Document, Vec<F
             version: named,
             title: title(root),
             prefixes: told.to_vec(),
+            own_prefixes: told.iter().cloned().collect(),
             items: Vec::new(),
             notes: Vec::new(),
             left_out: Vec::new(),
@@ -155,8 +160,6 @@ fn title(root: &Cursor<'_>) -> Option<String> {
 pub(super) struct Reader<'r, 'd> {
     pub root: &'r Cursor<'d>,
     pub version: Version,
-    /// Those that the document has; `None` where they cannot be known.
-    pub own_prefixes: Option<BTreeSet<String>>,
     /// What holds where an operation says nothing.
     pub default: Access,
     /// Declared security schemes.
@@ -179,7 +182,7 @@ impl<'d> Reader<'_, 'd> {
                 if needed {
                     self.document.prefixes = found.iter().cloned().collect();
                 }
-                self.own_prefixes = Some(found);
+                self.document.own_prefixes = found;
                 Ok(())
             }
             Err(_) if !needed => Ok(()),

@@ -2,12 +2,14 @@
 
 use super::access::{Access, security};
 use super::document::{Operation, PathItem, Reader, Version};
-use super::node::{Cursor, Fault};
+use super::node::{Cursor, Fault, Where};
 use super::reference::resolved;
 use super::table::Said;
 use super::template::Template;
 use super::{Note, servers, text};
 use http::Method;
+use std::collections::BTreeSet;
+use std::rc::Rc;
 
 impl<'d> Reader<'_, 'd> {
     pub(super) fn item(&mut self, path: &str, written: &Cursor<'d>) -> Result<PathItem, Fault> {
@@ -18,7 +20,7 @@ impl<'d> Reader<'_, 'd> {
             template: Template::read(path),
             operations: Vec::new(),
         };
-        let mut own_servers = None;
+        let mut served = None;
         let mut operations = Vec::new();
         for (key, field) in at.fields("a path item, such as {\"get\": {…}}")? {
             match key {
@@ -36,7 +38,9 @@ impl<'d> Reader<'_, 'd> {
                         operations.push((method.to_owned(), field));
                     }
                 }
-                "servers" if self.version > Version::Swagger2 => own_servers = Some(field),
+                "servers" if self.version > Version::Swagger2 => {
+                    served = Some(self.served(&field)?);
+                }
                 "$ref" | "summary" | "description" | "parameters" => {}
                 key if key.starts_with("x-") => {}
                 key => {
@@ -48,7 +52,7 @@ impl<'d> Reader<'_, 'd> {
         }
         for (method, field) in operations {
             self.left = self.left.saturating_sub(1);
-            match self.operation(&method, &field, own_servers.as_ref(), &item) {
+            match self.operation(&method, &field, served.as_ref(), &item) {
                 Ok(operation) => item.operations.extend(operation),
                 Err(fault) => self.faults.push(fault),
             }
@@ -61,7 +65,7 @@ impl<'d> Reader<'_, 'd> {
         &mut self,
         method: &str,
         at: &Cursor<'d>,
-        servers_above: Option<&Cursor<'d>>,
+        served_above: Option<&Served>,
         item: &PathItem,
     ) -> Result<Option<Operation>, Fault> {
         const OPERATION: &str = "an operation, such as {\"responses\": {…}}";
@@ -86,24 +90,31 @@ impl<'d> Reader<'_, 'd> {
             self.document.leave_out(what, &at.place, why);
             return Ok(None);
         }
-        let own_servers = match self.version {
+        let own = match self.version {
             Version::Swagger2 => None,
             _ => at.field("servers", OPERATION)?,
         };
+        let own = own.map(|own| self.served(&own)).transpose()?;
         let mut why = None;
-        if let Some(own) = own_servers.as_ref().or(servers_above) {
-            let same = match servers::prefixes(Some(own)) {
-                Ok(found) => self.own_prefixes.as_ref() == Some(&found),
-                Err(fault) => return Err(fault),
-            };
-            if same {
+        let mut elsewhere = None;
+        match own.as_ref().or(served_above) {
+            None => {}
+            Some(Served::Here(place)) => {
                 let what = format!(
                     "{what} has servers of its own; it leads to the same upstream as all others"
                 );
-                self.document.notes.push(Note::at(&own.place, what));
-            } else {
-                access = Access::Closed;
+                self.document.notes.push(Note::at(place, what));
+            }
+            Some(Served::Elsewhere(prefixes)) => {
                 why = Some("its servers have other paths than those of the document".to_owned());
+                elsewhere = Some(Rc::clone(prefixes));
+            }
+            Some(Served::Unknown) => {
+                access = Access::Closed;
+                why = Some(
+                    "its servers' path cannot be known, nor is it held against other paths there"
+                        .to_owned(),
+                );
             }
         }
         if let Some(why) = &why {
@@ -115,8 +126,27 @@ impl<'d> Reader<'_, 'd> {
             said,
             access,
             why,
+            elsewhere,
         }))
     }
+
+    /// Where servers of a path or an operation are.
+    fn served(&self, at: &Cursor<'d>) -> Result<Served, Fault> {
+        Ok(match servers::own(at)? {
+            None => Served::Unknown,
+            Some(found) if found == self.document.own_prefixes => Served::Here(at.place.clone()),
+            Some(found) => Served::Elsewhere(Rc::new(found)),
+        })
+    }
+}
+
+/// Where an operation with servers of its own, or its path's, is to be found.
+enum Served {
+    /// Behind what stands before all paths.
+    Here(Where),
+    /// Behind something else.
+    Elsewhere(Rc<BTreeSet<String>>),
+    Unknown,
 }
 
 /// Why a policy cannot name a method.

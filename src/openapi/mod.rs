@@ -49,7 +49,7 @@ pub use node::{Fault, Spot, Where};
 
 use crate::key::ScopeName;
 use access::{Access, Grant};
-use document::{Document, PathItem};
+use document::{Document, Operation, PathItem};
 use node::{Cursor, Node};
 use scopes::Scopes;
 use std::collections::BTreeSet;
@@ -130,12 +130,13 @@ pub fn import(text: &str, form: Form, options: &Options<'_>) -> Result<Imported,
     let mut document = document::read(&root, options.prefixes)?;
     let one = |what: String| vec![root.fault(what)];
     share(&mut document, options.scope);
+    let elsewhere = elsewhere(&mut document);
     let (odd, mut ends) = sorted(&mut document, options);
     for end in &mut ends.ends {
         with_head(&mut end.methods);
     }
     prefixes::are_apart(&document.prefixes, &ends.ends, &odd).map_err(one)?;
-    let odd: Vec<&PathItem> = odd.iter().collect();
+    let odd: Vec<&PathItem> = odd.iter().chain(&elsewhere).collect();
     let ambiguous = overlap::close(&mut ends, &odd).map_err(|overlap::Entangled| {
         one(
             "the paths overlap too often to be held against one another; import it in parts"
@@ -201,6 +202,49 @@ fn share(document: &mut Document, scope: &ScopeName) {
     for operation in operations.filter(|operation| operation.access == unsaid) {
         operation.access = shared.clone();
     }
+}
+
+/// Takes out the operations that are behind other prefixes than those of the document, each path as it is seen from there: it
+/// has no route, and what is open must not let its requests in. A path that has no other operations is nowhere else.
+fn elsewhere(document: &mut Document) -> Vec<PathItem> {
+    let told = document.prefixes.iter().map(String::as_str);
+    let own = document.own_prefixes.iter().map(String::as_str);
+    let bases: BTreeSet<&str> = told.chain(own).collect();
+    let mut elsewhere = Vec::new();
+    document.items.retain_mut(|item| {
+        let (gone, left): (Vec<Operation>, Vec<Operation>) = std::mem::take(&mut item.operations)
+            .into_iter()
+            .partition(|operation| operation.elsewhere.is_some());
+        item.operations = left;
+        if gone.is_empty() {
+            return true;
+        }
+        let prefixes: BTreeSet<String> = (gone.iter())
+            .flat_map(|operation| {
+                operation
+                    .elsewhere
+                    .iter()
+                    .flat_map(|set| set.iter().cloned())
+            })
+            .collect();
+        for prefix in prefixes {
+            let has = |operation: &&Operation| {
+                let own = operation.elsewhere.as_ref();
+                own.is_some_and(|own| own.contains(&prefix))
+            };
+            let operations: Vec<Operation> = gone.iter().filter(has).cloned().collect();
+            for template in prefixes::seen_from(&bases, &prefix, &item.template) {
+                elsewhere.push(PathItem {
+                    path: item.path.clone(),
+                    place: item.place.clone(),
+                    template,
+                    operations: operations.clone(),
+                });
+            }
+        }
+        !item.operations.is_empty()
+    });
+    elsewhere
 }
 
 /// Tells paths that have no pattern from those that have; those of the management API are left out.

@@ -3,8 +3,9 @@
 
 use super::document::PathItem;
 use super::table::End;
-use super::template::{Shape, Template};
-use super::tree::Tree;
+use super::template::{Segment, Shape, Template};
+use super::tree::{Tree, may_be};
+use std::collections::BTreeSet;
 
 /// The management path that this path is at or below, with one of the prefixes.
 pub(super) fn managed<'m>(
@@ -26,8 +27,39 @@ fn shape(prefix: &str) -> Shape {
     }
 }
 
-fn behind(prefix: &[super::template::Segment], path: &[super::template::Segment]) -> Shape {
+fn behind(prefix: &[Segment], path: &[Segment]) -> Shape {
     prefix.iter().chain(path).cloned().collect()
+}
+
+/// The path with another prefix before it, as it is seen from behind those of the file: nothing where no prefix leads to it.
+///
+/// `/users` behind `/v1/admin` is `/admin/users` to a file whose prefix is `/v1`; behind nothing it is none of that file's.
+pub(super) fn seen_from(
+    bases: &BTreeSet<&str>,
+    prefix: &str,
+    template: &Template,
+) -> Vec<Template> {
+    let whole = behind(&shape(prefix), &template.shape);
+    let mut seen: Vec<Template> = Vec::new();
+    for base in bases {
+        let base = shape(base);
+        let leads = base.iter().zip(&whole).all(|(base, segment)| match base {
+            Segment::Literal(text) => may_be(segment, text),
+            Segment::Param | Segment::Part { .. } => false,
+        });
+        let rest = whole.get(base.len()..).unwrap_or_default();
+        if !leads || (rest.is_empty() && !template.open_ended) {
+            continue;
+        }
+        if seen.iter().all(|other| other.shape != rest) {
+            seen.push(Template {
+                text: format!("{prefix}{}", template.text),
+                shape: rest.to_vec(),
+                ..template.clone()
+            });
+        }
+    }
+    seen
 }
 
 /// Holds the paths behind one prefix against those behind another.

@@ -16,10 +16,24 @@ const PREFIXES: usize = 16;
 /// # Errors
 /// When a path cannot be known, or is no path that a policy could have.
 pub(super) fn prefixes(at: Option<&Cursor<'_>>) -> Result<BTreeSet<String>, Fault> {
+    match at {
+        Some(at) => listed(at)?,
+        None => Ok(BTreeSet::from([String::new()])),
+    }
+}
+
+/// The prefixes of a path's servers, or an operation's; `None` where they cannot be known, or no policy could have them.
+///
+/// # Errors
+/// When this is no list of servers.
+pub(super) fn own(at: &Cursor<'_>) -> Result<Option<BTreeSet<String>>, Fault> {
+    Ok(listed(at)?.ok())
+}
+
+/// The prefixes, or why there is one that is none; the outer fault is of what is no list of servers.
+fn listed(at: &Cursor<'_>) -> Result<Result<BTreeSet<String>, Fault>, Fault> {
     let mut found = BTreeSet::new();
-    let Some(at) = at else {
-        return Ok(BTreeSet::from([String::new()]));
-    };
+    let mut unknown = None;
     for server in
         at.items("a list of servers, such as [{\"url\": \"https://api.example.com/v1\"}]")?
     {
@@ -32,18 +46,26 @@ pub(super) fn prefixes(at: Option<&Cursor<'_>>) -> Result<BTreeSet<String>, Faul
         };
         let text = url.text("a URL")?;
         for whole in expanded(text, &server)? {
-            found.insert(path_of(&whole).map_err(|why| url.fault(why))?);
+            match path_of(&whole) {
+                Ok(path) => {
+                    found.insert(path);
+                }
+                Err(why) => {
+                    unknown.get_or_insert_with(|| url.fault(why));
+                }
+            }
         }
         if found.len() > PREFIXES {
-            return Err(at.fault(format!(
+            unknown.get_or_insert_with(|| at.fault(format!(
                 "the servers have more than {PREFIXES} different paths; say those that are meant with `--prefix`"
             )));
+            break;
         }
     }
     if found.is_empty() {
         found.insert(String::new());
     }
-    Ok(found)
+    Ok(unknown.map_or(Ok(found), Err))
 }
 
 /// The prefix of `basePath`.

@@ -84,7 +84,7 @@ impl Tree {
 }
 
 /// Whether a segment's text may be this.
-fn may_be(segment: &Segment, text: &str) -> bool {
+pub(super) fn may_be(segment: &Segment, text: &str) -> bool {
     match segment {
         Segment::Literal(literal) => **literal == *text,
         Segment::Param => !text.is_empty(),

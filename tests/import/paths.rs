@@ -159,6 +159,137 @@ fn a_path_is_not_opened_by_a_broader_one() {
 }
 
 #[test]
+fn an_operation_with_servers_of_its_own_is_kept_from_others_where_it_is() {
+    let adm = json!({"security": [{"adm": []}]});
+    let usr = json!({"security": [{"usr": []}]});
+    let at = |operation: &serde_json::Value, url: &str| {
+        let mut operation = operation.clone();
+        operation["servers"] = json!([{"url": url}]);
+        operation
+    };
+    let servers = |url: &str| json!([{"url": url}]);
+    let none: &[&str] = &[];
+    for (above, paths, arguments, request, expected) in [
+        // Of the path, of the operation.
+        (
+            "https://h",
+            json!({"/users": {"servers": servers("https://h/admin"), "get": adm}, "/{area}/{item}": {"get": usr}}),
+            &[][..],
+            "GET /admin/users",
+            none,
+        ),
+        (
+            "https://h",
+            json!({"/users": {"get": at(&adm, "https://h/admin")}, "/{area}/{item}": {"get": usr}}),
+            &[],
+            "GET /admin/users",
+            none,
+        ),
+        (
+            "https://h",
+            json!({"/users": {"get": at(&adm, "https://h/admin")}, "/{area}/{item}": {"get": usr}}),
+            &[],
+            "GET /other/users",
+            &["usr"],
+        ),
+        (
+            "https://h",
+            json!({"/users": {"get": at(&usr, "https://h/admin")}, "/{area}/{item}": {"get": usr}}),
+            &[],
+            "GET /admin/users",
+            &["usr"],
+        ),
+        // It is not where the others are.
+        (
+            "https://h",
+            json!({"/users": {"get": at(&adm, "https://h/admin")}, "/{item}": {"get": usr}}),
+            &[],
+            "GET /users",
+            &["usr"],
+        ),
+        (
+            "https://h",
+            json!({"/users": {"get": at(&adm, "https://h/admin"), "put": adm}, "/{item}": {"get": usr}}),
+            &[],
+            "GET /users",
+            none,
+        ),
+        // Further in, further out, beside.
+        (
+            "https://h/v1",
+            json!({"/users": {"get": at(&adm, "https://h/v1/admin")}, "/admin/{x}": {"get": usr}}),
+            &[],
+            "GET /v1/admin/users",
+            none,
+        ),
+        (
+            "https://h/v1",
+            json!({"/v1/users": {"get": at(&adm, "https://h")}, "/{x}": {"get": usr}}),
+            &[],
+            "GET /v1/users",
+            none,
+        ),
+        (
+            "https://h/v1",
+            json!({"/{version}/users": {"get": at(&adm, "https://h")}, "/{x}": {"get": usr}}),
+            &[],
+            "GET /v1/users",
+            none,
+        ),
+        (
+            "https://h/v1",
+            json!({"/users": {"get": at(&adm, "https://h/v2")}, "/{x}": {"get": usr}}),
+            &[],
+            "GET /v1/users",
+            &["usr"],
+        ),
+        // Where the option puts something else before the paths.
+        (
+            "https://h/v1",
+            json!({"/users": {"get": at(&adm, "https://h/v1/admin")}, "/{x}/{y}": {"get": usr}}),
+            &["--prefix", "/w"],
+            "GET /w/admin/users",
+            none,
+        ),
+        (
+            "v1",
+            json!({"/users": {"get": at(&adm, "https://h/v1/admin")}, "/{x}/{y}": {"get": usr}}),
+            &["--prefix", "/v1"],
+            "GET /v1/admin/users",
+            none,
+        ),
+        // Where it is cannot be known.
+        (
+            "https://h/v1",
+            json!({"/users": {"get": at(&usr, "./v2")}, "/{x}/{y}": {"get": usr}}),
+            &[],
+            "GET /v1/users",
+            none,
+        ),
+        (
+            "https://h/v1",
+            json!({"/users": {"get": at(&usr, "./v2"), "put": usr}}),
+            &["--prefix", "/"],
+            "PUT /users",
+            &["usr"],
+        ),
+    ] {
+        let mut paths = paths;
+        paths["/all/the/scopes"] = json!({"get": adm, "put": usr});
+        let mut whole = document(paths.clone());
+        whole["servers"] = servers(above);
+        let made = import_with(&whole.to_string(), "json", arguments);
+        made.succeeds();
+        assert_eq!(
+            who_may(&policy(&made.stdout), request, &["anyone", "adm", "usr"]),
+            expected,
+            "{request} {whole} {arguments:?}\n{}",
+            made.stdout
+        );
+    }
+}
+
+#[test]
 fn paths_that_are_left_out_are_told_with_their_place() {
     let get = || json!({"get": {"security": []}});
     for (path, why) in [
