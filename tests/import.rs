@@ -104,6 +104,29 @@ fn what_is_imported_is_clean_to_check_and_every_route_is_tested() {
 }
 
 #[test]
+fn what_is_closed_of_two_paths_is_clean_to_check() {
+    let of = |scope: &str| json!({"security": [{"o": [scope]}]});
+    let made = Imported::of(&document(json!({
+        "/orders/{id}": {"get": of("r"), "delete": of("w")},
+        "/{kind}/orders": {"get": of("w"), "put": of("w")},
+        "/{any}/{thing}": {"patch": of("r")},
+    })));
+    made.succeeds();
+    let folder = Folder::with_main(MAIN, &made.stdout);
+    let checked = folder.keygate(&["check", "--deny", "warnings"]);
+    assert!(checked.status.success(), "{}", checked.stderr);
+    let policy = policy(&made.stdout);
+    for method in ["GET", "DELETE", "PUT", "PATCH"] {
+        let request = format!("{method} /orders/orders");
+        assert_eq!(
+            who_may(&policy, &request, &["r", "w"]),
+            [""; 0],
+            "{request}"
+        );
+    }
+}
+
+#[test]
 fn the_chat_api_described_is_the_sample_policy() {
     let made = import(&data("chat.json"), &[]);
     made.succeeds();

@@ -39,6 +39,8 @@ pub(super) struct PathItem {
     pub place: Where,
     pub template: Template,
     pub operations: Vec<Operation>,
+    /// What stands before it, where that is not what stands before the others.
+    pub elsewhere: Option<Rc<BTreeSet<String>>>,
 }
 
 /// One operation.

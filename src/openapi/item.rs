@@ -19,6 +19,7 @@ impl<'d> Reader<'_, 'd> {
             place: written.place.clone(),
             template: Template::read(path),
             operations: Vec::new(),
+            elsewhere: None,
         };
         let mut served = None;
         let mut operations = Vec::new();
@@ -56,6 +57,9 @@ impl<'d> Reader<'_, 'd> {
                 Ok(operation) => item.operations.extend(operation),
                 Err(fault) => self.faults.push(fault),
             }
+        }
+        if let Some(Served::Elsewhere(prefixes)) = served {
+            item.elsewhere = Some(prefixes);
         }
         Ok(item)
     }

@@ -216,17 +216,14 @@ fn elsewhere(document: &mut Document) -> Vec<PathItem> {
             .into_iter()
             .partition(|operation| operation.elsewhere.is_some());
         item.operations = left;
-        if gone.is_empty() {
+        let prefixes: BTreeSet<String> = (gone.iter())
+            .map(|operation| &operation.elsewhere)
+            .chain([&item.elsewhere])
+            .flat_map(|own| own.iter().flat_map(|own| own.iter().cloned()))
+            .collect();
+        if prefixes.is_empty() {
             return true;
         }
-        let prefixes: BTreeSet<String> = (gone.iter())
-            .flat_map(|operation| {
-                operation
-                    .elsewhere
-                    .iter()
-                    .flat_map(|set| set.iter().cloned())
-            })
-            .collect();
         for prefix in prefixes {
             let has = |operation: &&Operation| {
                 let own = operation.elsewhere.as_ref();
@@ -239,6 +236,7 @@ fn elsewhere(document: &mut Document) -> Vec<PathItem> {
                     place: item.place.clone(),
                     template,
                     operations: operations.clone(),
+                    elsewhere: item.elsewhere.clone(),
                 });
             }
         }
@@ -303,7 +301,7 @@ fn notes(document: Document, ambiguous: Vec<overlap::Ambiguous>) -> Vec<Note> {
         } = one;
         let of = of.map(|path| text::plain(&path, 120));
         let what = format!(
-            "{method} {pattern} is closed: {} and {} are both for it, and ask for different things",
+            "{method} {pattern} is closed: {} and {} are both for it, and do not say the same",
             of[0], of[1]
         );
         Note { place: None, what }

@@ -9,8 +9,10 @@
 //!    where that has none at all (OpenAPI lets a path be empty for those who may not see its operations);
 //! 2. where each has requests that the other has not (`/a/{x}`, `/{y}/b`), OpenAPI leaves open which one counts: what both
 //!    have and does not ask for the same is closed for their common requests (`/a/b`);
-//! 3. where the document has a path that no pattern can say (`/files/{id}.pdf` beside `/files/{id}`), an operation that lets
-//!    in other clients than the unsayable one is closed as far as they may overlap.
+//! 3. where the document has a path that no pattern can say (`/files/{id}.pdf` beside `/files/{id}`), or that is behind
+//!    another prefix, an operation that lets in other clients than that one's is closed as far as they may overlap. So is one
+//!    of a method that it has not, where the pattern is the broader one, as in 1. A path without params stands before one
+//!    that has them, so `/files/a.pdf` is not closed for `/files/{id}.pdf`.
 //!
 //! So a request is let in only where all that the document says of it is fulfilled. It may be more than is needed, where
 //! three patterns overlap, and is never less: `tests/import.rs` holds it against a naive reading.
@@ -52,12 +54,25 @@ pub(super) fn close(ends: &mut Ends, odd: &[&PathItem]) -> Result<Vec<Ambiguous>
         let others = tree.overlapping(&template.shape, template.open_ended, &mut steps);
         let mut methods: Vec<Taken> = item.operations.iter().map(Taken::of).collect();
         with_head(&mut methods);
-        for other in others.ok_or(Entangled)? {
-            let mut differing = differing(&methods, &ends.ends[other].methods);
-            let is_open = |method: &str| {
-                let taken = ends.ends[other].get(method);
-                taken.is_some_and(|taken| taken.access.is_open())
-            };
+        let others = others.ok_or(Entangled)?;
+        for other in &others {
+            let end = &ends.ends[*other];
+            let broader = !template.open_ended
+                && template.shape != end.shape
+                && is_broader(&template.shape, &end.shape);
+            if broader {
+                let missing = only(&end.methods, &methods).into_iter();
+                methods.extend(missing.map(|method| Taken::closed(&method, "")));
+            }
+        }
+        for other in others {
+            let end = &ends.ends[other];
+            let literal = |segment: &Segment| matches!(segment, Segment::Literal(_));
+            if template.templated && end.shape.iter().all(literal) {
+                continue;
+            }
+            let is_open = |method: &str| end.get(method).is_some_and(|it| it.access.is_open());
+            let mut differing = differing(&methods, &end.methods);
             differing.retain(|method| is_open(method));
             if differing.is_empty() {
                 continue;
@@ -87,11 +102,7 @@ pub(super) fn close(ends: &mut Ends, odd: &[&PathItem]) -> Result<Vec<Ambiguous>
             continue;
         }
         let why = format!("taken by {} otherwise", broad.text);
-        let opened = broad.methods.iter().filter(|taken| taken.access.is_open());
-        let missing: Vec<Box<str>> = opened
-            .filter(|taken| narrow.get(&taken.method).is_none())
-            .map(|taken| taken.method.clone())
-            .collect();
+        let missing = only(&broad.methods, &narrow.methods);
         let narrow = &mut ends.ends[*one];
         narrow.has_broader = true;
         for method in missing {
@@ -115,9 +126,22 @@ pub(super) fn close(ends: &mut Ends, odd: &[&PathItem]) -> Result<Vec<Ambiguous>
             continue;
         }
         let of = [first.text.clone(), second.text.clone()];
-        shut(ends, &shape, differing, of, written + ADDED, &mut ambiguous)?;
+        let mut closing = differing;
+        // What one of them has alone would be opened beside what is closed.
+        closing.extend(only(&first.methods, &second.methods));
+        closing.extend(only(&second.methods, &first.methods));
+        shut(ends, &shape, closing, of, written + ADDED, &mut ambiguous)?;
     }
     Ok(ambiguous)
+}
+
+/// Methods that are open in the first, and that the second has not.
+fn only(one: &[Taken], other: &[Taken]) -> Vec<Box<str>> {
+    let opened = one.iter().filter(|taken| taken.access.is_open());
+    opened
+        .filter(|taken| other.iter().all(|other| other.method != taken.method))
+        .map(|taken| taken.method.clone())
+        .collect()
 }
 
 /// Methods that both have and that are not for the same clients; of what is closed in both nothing is said.

@@ -55,6 +55,8 @@ pub(super) fn seen_from(
             seen.push(Template {
                 text: format!("{prefix}{}", template.text),
                 shape: rest.to_vec(),
+                // What stands before what is said of paths behind one prefix.
+                templated: false,
                 ..template.clone()
             });
         }

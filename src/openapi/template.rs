@@ -31,6 +31,8 @@ pub(super) struct Template {
     pub odd: Option<String>,
     /// Whether more segments than these may follow; only with `odd`.
     pub open_ended: bool,
+    /// Whether it has a param for certain: a path that has none stands before it, says OpenAPI.
+    pub templated: bool,
 }
 
 impl Template {
@@ -89,6 +91,7 @@ struct Reader {
     names: HashSet<String>,
     odd: Option<String>,
     open_ended: bool,
+    templated: bool,
 }
 
 impl Reader {
@@ -104,6 +107,7 @@ impl Reader {
             self.literal(text);
             return true;
         }
+        self.templated = true;
         let name = text
             .strip_prefix('{')
             .and_then(|rest| rest.strip_suffix('}'))
@@ -199,6 +203,7 @@ impl Reader {
             shape: self.shape,
             odd: self.odd,
             open_ended: self.open_ended,
+            templated: self.templated && !self.open_ended,
         }
     }
 }
@@ -236,10 +241,10 @@ fn needs(exception: &str) -> String {
 
 /// The one reading of a segment's text.
 fn canonical_literal(text: &str) -> Result<String, String> {
-    // A client sends it so.
+    // A client sends it so: a blank, too, and what else no path may have as it is.
     let mut path = String::from("/");
     for c in text.chars() {
-        if c.is_ascii() {
+        if c.is_ascii() && !matches!(c, ' ' | '"' | '<' | '>' | '^' | '`' | '|') {
             path.push(c);
         } else {
             let mut bytes = [0; 4];
@@ -307,7 +312,10 @@ mod tests {
             ("/x/{{a}}", "x", true, true),
             ("/a/../b", "a/*/b", true, false),
             ("/a/%2e/b", "a/*/b", true, false),
-            ("/a b", "*", true, false),
+            ("/a b", "/a%20b", false, false),
+            ("/a\"<b>^`|", "/a%22%3Cb%3E%5E%60%7C", false, false),
+            ("/a\tb", "*", true, false),
+            ("/a\\b", "*", true, false),
             ("/a%2fb", "*", true, false),
             ("/a;b", "*", true, false),
             ("/a//b", "a//b", true, false),

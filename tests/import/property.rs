@@ -77,10 +77,11 @@ fn security() -> impl Strategy<Value = (Value, Enough)> {
 
 const METHODS: [&str; 4] = ["get", "head", "put", "delete"];
 
-/// A path, and its operations: what each says of security.
+/// A path, its operations, what each says of security, and whether they are behind `/a`.
 type Path = (
     Vec<&'static str>,
     Vec<(&'static str, Option<(Value, Enough)>)>,
+    bool,
 );
 
 fn path() -> impl Strategy<Value = Path> {
@@ -89,7 +90,8 @@ fn path() -> impl Strategy<Value = Path> {
         let said = prop::collection::vec(prop::option::weighted(0.8, security()), methods.len());
         said.prop_map(move |said| methods.iter().copied().zip(said).collect())
     });
-    (prop::collection::vec(segment, 1..=3), operations)
+    let moved = prop::bool::weighted(0.1);
+    (prop::collection::vec(segment, 1..=3), operations, moved)
 }
 
 /// A path's text, its params named by their place.
@@ -117,6 +119,12 @@ fn within(one: &[&str], other: &[&str]) -> bool {
         .all(|(one, other)| *other == "{}" || one == other)
 }
 
+/// The segments of a path with what stands before them.
+fn at(path: &Path) -> Vec<&'static str> {
+    let before = path.2.then_some("a");
+    before.into_iter().chain(path.0.iter().copied()).collect()
+}
+
 struct Reading<'p> {
     paths: &'p [Path],
     default: Enough,
@@ -133,13 +141,9 @@ impl Reading<'_> {
 
     /// Which sets are enough at most, and whether that is exact.
     fn of(&self, method: &str, request: &[&str]) -> (Enough, bool) {
-        let all: Vec<&Path> = self
-            .paths
-            .iter()
-            .filter(|path| matches(&path.0, request))
-            .collect();
+        let all = self.paths.iter().filter(|path| matches(&at(path), request));
         let (odd, good): (Vec<&Path>, Vec<&Path>) =
-            all.into_iter().partition(|path| path.0.contains(&"a{}"));
+            all.partition(|path| path.2 || path.0.contains(&"a{}"));
         let counts = |path: &&&Path| {
             let mut others = good.iter();
             !others.any(|other| other.0 != path.0 && within(&other.0, &path.0))
@@ -159,16 +163,27 @@ impl Reading<'_> {
             [first, rest @ ..] if rest.iter().all(|other| other == first) => *first,
             _ => 0,
         };
+        let is_concrete = |path: &&Path| path.0.iter().all(|segment| !segment.contains('{'));
         for path in &odd {
-            if self.said(path, method).is_some_and(|said| said != enough) {
-                enough = 0;
+            // Concrete before templated, of paths that begin at one place.
+            if !path.2 && good.iter().any(is_concrete) {
+                continue;
+            }
+            let at = at(path);
+            let broader = good.iter().any(|other| {
+                other.0 != at && within(&at, &other.0) && self.said(other, method).is_some()
+            });
+            match self.said(path, method) {
+                Some(said) if said != enough => enough = 0,
+                None if broader => enough = 0,
+                _ => {}
             }
         }
         let chain = good.iter().all(|one| {
             good.iter()
                 .all(|other| within(&one.0, &other.0) || within(&other.0, &one.0))
         });
-        let sayable = self.paths.iter().all(|path| !path.0.contains(&"a{}"));
+        let sayable = (self.paths.iter()).all(|path| !path.2 && !path.0.contains(&"a{}"));
         (enough, chain && sayable)
     }
 }
@@ -208,8 +223,11 @@ proptest! {
         paths.sort_by(|one, other| one.0.cmp(&other.0));
         paths.dedup_by(|one, other| one.0 == other.0);
         let mut items = Map::new();
-        for (segments, operations) in &paths {
+        for (segments, operations, moved) in &paths {
             let mut item = Map::new();
+            if *moved {
+                item.insert("servers".to_owned(), json!([{"url": "/a"}]));
+            }
             for (method, said) in operations {
                 let operation = match said {
                     Some((security, _)) => json!({"security": security}),
