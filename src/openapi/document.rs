@@ -4,7 +4,9 @@
 //! faults are told at once. What is right and cannot be said in a policy is left out, with the reason.
 
 use super::access::{Access, Grant, security};
-use super::node::{Cursor, Fault, Where};
+use super::known::{self, Unknown};
+use super::node::{Cursor, Fault, VALUES, Where};
+use super::reference::leads_out;
 use super::servers;
 use super::table::Said;
 use super::template::Template;
@@ -14,6 +16,9 @@ use std::rc::Rc;
 
 /// How many operations a document may have, those that are referred to counted each time.
 const OPERATIONS: usize = 400_000;
+
+/// How many fields of paths and operations are read, those that are referred to counted each time.
+const FIELDS: usize = 2 * VALUES;
 
 /// What of a document decides about access.
 #[derive(Debug)]
@@ -87,6 +92,8 @@ pub(super) fn read(root: &Cursor<'_>, told: &[String]) -> Result<Document, Vec<F
         schemes: BTreeSet::new(),
         unknown: BTreeSet::new(),
         left: OPERATIONS,
+        fields_left: FIELDS,
+        unknown_fields: Unknown::default(),
         faults: Vec::new(),
         document: Document {
             version: named,
@@ -169,6 +176,9 @@ pub(super) struct Reader<'r, 'd> {
     /// Undeclared ones that were spoken of.
     unknown: BTreeSet<Box<str>>,
     pub left: usize,
+    /// How many fields may still be read, those that are referred to counted each time.
+    fields_left: usize,
+    pub unknown_fields: Unknown,
     pub faults: Vec<Fault>,
     pub document: Document,
 }
@@ -204,6 +214,7 @@ impl<'d> Reader<'_, 'd> {
             let fields = schemes.fields("security schemes by name")?;
             self.schemes = fields.into_iter().map(|(name, _)| name).collect();
         }
+        known::of_document(self.root)?;
         if let Some(at) = self.root.field("security", "")? {
             self.default = security(&at)?;
             let access = self.default.clone();
@@ -231,6 +242,22 @@ impl<'d> Reader<'_, 'd> {
         }
     }
 
+    /// Counts what is read.
+    pub(super) fn pay(&mut self, fields: usize, at: &Cursor<'_>) -> Result<(), Fault> {
+        match self.fields_left.checked_sub(fields) {
+            Some(left) => {
+                self.fields_left = left;
+                Ok(())
+            }
+            None => {
+                self.fields_left = 0;
+                Err(at.fault(format!(
+                    "paths and operations have {FIELDS} fields at most, those that are referred to counted each time"
+                )))
+            }
+        }
+    }
+
     fn paths(&mut self) -> Result<(), Fault> {
         let Some(paths) = self.root.field("paths", "")? else {
             return Err(self.root.fault("the document has no `paths`"));
@@ -239,9 +266,19 @@ impl<'d> Reader<'_, 'd> {
             if path.starts_with("x-") {
                 continue;
             }
+            if path == "$ref" {
+                return Err(match at.as_text() {
+                    Some(target) if !target.starts_with('#') => leads_out(&at, target),
+                    _ => at.fault("`paths` cannot be a `$ref`; expected the paths written out"),
+                });
+            }
             match self.item(path, &at) {
                 Ok(item) => self.document.items.push(item),
                 Err(fault) => self.faults.push(fault),
+            }
+            if self.fields_left == 0 {
+                // It was said.
+                return Ok(());
             }
             if self.left == 0 {
                 return Err(paths.fault(format!("a document has {OPERATIONS} operations at most")));

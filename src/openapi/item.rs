@@ -3,17 +3,23 @@
 use super::access::{Access, security};
 use super::document::{Operation, PathItem, Reader, Version};
 use super::node::{Cursor, Fault, Where};
-use super::reference::resolved;
 use super::table::Said;
 use super::template::Template;
-use super::{Note, servers, text};
+use super::{Note, known, servers, text};
 use http::Method;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+/// How many operations a path may have.
+pub(super) const METHODS: usize = 64;
+
+/// What a field that is told costs, in fields that are read.
+const UNKNOWN: usize = 64;
+
 impl<'d> Reader<'_, 'd> {
     pub(super) fn item(&mut self, path: &str, written: &Cursor<'d>) -> Result<PathItem, Fault> {
-        let at = resolved(self.root, written)?;
+        let at = self.resolved(written)?;
+        self.pay(at.len(), &at)?;
         let mut item = PathItem {
             path: text::plain(path, 200),
             place: written.place.clone(),
@@ -23,7 +29,8 @@ impl<'d> Reader<'_, 'd> {
         };
         let mut served = None;
         let mut operations = Vec::new();
-        for (key, field) in at.fields("a path item, such as {\"get\": {…}}")? {
+        let read = |key: &str| !key.starts_with("x-");
+        for (key, field) in at.fields_where("a path item, such as {\"get\": {…}}", read)? {
             match key {
                 "get" | "put" | "post" | "delete" | "options" | "head" | "patch" => {
                     operations.push((key.to_ascii_uppercase(), field));
@@ -35,21 +42,27 @@ impl<'d> Reader<'_, 'd> {
                     operations.push(("QUERY".to_owned(), field));
                 }
                 "additionalOperations" if self.version >= Version::Three2 => {
+                    self.pay(field.len(), &field)?;
                     for (method, field) in field.fields("operations by method")? {
                         operations.push((method.to_owned(), field));
                     }
                 }
                 "servers" if self.version > Version::Swagger2 => {
+                    self.pay(field.weight(), &field)?;
                     served = Some(self.served(&field)?);
                 }
                 "$ref" | "summary" | "description" | "parameters" => {}
-                key if key.starts_with("x-") => {}
                 key => {
+                    known::of_path(key, &field)?;
+                    self.pay(UNKNOWN, &field)?;
                     let what = format!("`{}` of {}", text::plain(key, 40), item.path);
                     let why = format!("{} has no such method", self.document.version);
                     self.document.leave_out(what, &field.place, why);
                 }
             }
+        }
+        if operations.len() > METHODS {
+            return Err(at.fault(format!("expected {METHODS} operations of one path at most")));
         }
         for (method, field) in operations {
             self.left = self.left.saturating_sub(1);
@@ -76,6 +89,9 @@ impl<'d> Reader<'_, 'd> {
         if at.field("$ref", OPERATION)?.is_some() {
             return Err(at.fault("an operation cannot be a `$ref`; expected it written out"));
         }
+        self.pay(at.len(), at)?;
+        self.unknown_fields
+            .of_operation(at, &mut self.document.notes)?;
         let text_of = |key| -> Result<Option<Box<str>>, Fault> {
             let field = at.field(key, OPERATION)?;
             Ok(field.and_then(|field| field.as_text().map(Box::from)))
@@ -86,6 +102,7 @@ impl<'d> Reader<'_, 'd> {
         };
         let mut access = self.default.clone();
         if let Some(at) = at.field("security", OPERATION)? {
+            self.pay(at.weight(), &at)?;
             access = security(&at)?;
             self.look_for_unknown(&access, &at);
         }
@@ -98,6 +115,9 @@ impl<'d> Reader<'_, 'd> {
             Version::Swagger2 => None,
             _ => at.field("servers", OPERATION)?,
         };
+        if let Some(own) = &own {
+            self.pay(own.weight(), own)?;
+        }
         let own = own.map(|own| self.served(&own)).transpose()?;
         let mut why = None;
         let mut elsewhere = None;
@@ -157,8 +177,12 @@ enum Served {
 fn unsayable(method: &str) -> Option<String> {
     match Method::from_bytes(method.as_bytes()) {
         Ok(Method::TRACE | Method::CONNECT) => Some("this method is never let through".to_owned()),
-        Ok(_) if method.bytes().any(|b| b.is_ascii_lowercase()) => {
-            Some("a policy's methods are upper case".to_owned())
+        Ok(_)
+            if !method
+                .bytes()
+                .all(|b| b.is_ascii_uppercase() || matches!(b, b'-' | b'_')) =>
+        {
+            Some("a policy's methods are upper case letters, `-` and `_`".to_owned())
         }
         Ok(_) if method.len() > 64 => Some("this is too long for a method".to_owned()),
         Ok(_) => None,

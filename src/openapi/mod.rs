@@ -32,6 +32,7 @@ mod expect;
 mod head;
 mod item;
 mod json;
+mod known;
 mod node;
 mod overlap;
 mod prefixes;
@@ -134,6 +135,13 @@ pub fn import(text: &str, form: Form, options: &Options<'_>) -> Result<Imported,
     let (odd, mut ends) = sorted(&mut document, options);
     for end in &mut ends.ends {
         with_head(&mut end.methods);
+        if end.methods.len() > item::METHODS + 1 {
+            return Err(one(format!(
+                "{} has more than {} methods, counted over all paths that are this one by other names",
+                text::plain(&end.text, 100),
+                item::METHODS
+            )));
+        }
     }
     prefixes::are_apart(&document.prefixes, &ends.ends, &odd).map_err(one)?;
     let odd: Vec<&PathItem> = odd.iter().chain(&elsewhere).collect();

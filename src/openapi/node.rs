@@ -104,6 +104,18 @@ impl<'d> Cursor<'d> {
     /// # Errors
     /// When this is no map, or one with a merge key: YAML 1.1 would fill it with fields that YAML 1.2 does not see.
     pub(super) fn fields(&self, expected: &str) -> Result<Vec<(&'d str, Cursor<'d>)>, Fault> {
+        self.fields_where(expected, |_| true)
+    }
+
+    /// The fields whose keys are wanted.
+    ///
+    /// # Errors
+    /// As [`Cursor::fields`].
+    pub(super) fn fields_where(
+        &self,
+        expected: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<(&'d str, Cursor<'d>)>, Fault> {
         let Value::Map(fields) = &self.node.value else {
             return Err(self.fault(format!("expected {expected}, found {}", self.kind())));
         };
@@ -112,8 +124,8 @@ impl<'d> Cursor<'d> {
                 "a merge key has a meaning in YAML 1.1 alone: write the fields out in its place",
             ));
         }
-        Ok(fields
-            .iter()
+        let wanted = fields.iter().filter(|field| wanted(&field.key));
+        Ok(wanted
             .map(|field| (&*field.key, self.of_field(field)))
             .collect())
     }
@@ -130,6 +142,27 @@ impl<'d> Cursor<'d> {
             return Ok(found.map(|field| self.of_field(field)));
         }
         self.fields(expected).map(|_| None)
+    }
+
+    /// How many values there are in it, itself too.
+    pub(super) fn weight(&self) -> usize {
+        fn of(node: &Node) -> usize {
+            1 + match &node.value {
+                Value::Null | Value::Text(_) => 0,
+                Value::List(items) => items.iter().map(of).sum(),
+                Value::Map(fields) => fields.iter().map(|field| of(&field.node)).sum(),
+            }
+        }
+        of(self.node)
+    }
+
+    /// How many fields or items it has.
+    pub(super) fn len(&self) -> usize {
+        match &self.node.value {
+            Value::Null | Value::Text(_) => 0,
+            Value::List(items) => items.len(),
+            Value::Map(fields) => fields.len(),
+        }
     }
 
     /// All items.

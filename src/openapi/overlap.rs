@@ -101,6 +101,8 @@ pub(super) fn close(ends: &mut Ends, odd: &[&PathItem]) -> Result<Vec<Ambiguous>
         if !is_broader(&narrow.shape, &broad.shape) {
             continue;
         }
+        // What is closed here adds up.
+        steps = steps.checked_sub(narrow.methods.len()).ok_or(Entangled)?;
         let why = format!("taken by {} otherwise", broad.text);
         let missing = only(&broad.methods, &narrow.methods);
         let narrow = &mut ends.ends[*one];

@@ -5,7 +5,7 @@
 //! that patterns which would let its requests in by another door can be closed: see `overlap`.
 
 use crate::http::{Exceptions, canonical_path};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// One segment.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -39,6 +39,11 @@ impl Template {
     /// Reads a path.
     pub(super) fn read(path: &str) -> Self {
         let mut reader = Reader::default();
+        if path.len() > LONGEST {
+            reader.refuse(too_long());
+            reader.open_ended = true;
+            return reader.finish(path);
+        }
         let rest = match path.strip_prefix('/') {
             Some(rest) => rest,
             None => {
@@ -89,6 +94,8 @@ struct Reader {
     text: String,
     shape: Shape,
     names: HashSet<String>,
+    /// For a name that is taken, where the search for a free one goes on.
+    next: HashMap<String, usize>,
     odd: Option<String>,
     open_ended: bool,
     templated: bool,
@@ -174,10 +181,10 @@ impl Reader {
             base.insert(0, '_');
         }
         let mut name = base.clone();
-        let mut number = 2;
+        let next = self.next.entry(base.clone()).or_insert(2);
         while !self.names.insert(name.clone()) {
-            name = format!("{base}_{number}");
-            number += 1;
+            name = format!("{base}_{next}");
+            *next += 1;
         }
         name
     }
@@ -191,9 +198,7 @@ impl Reader {
             self.refuse(needs("double-slash"));
         }
         if self.odd.is_none() && self.text.len() > LONGEST {
-            self.refuse(format!(
-                "a path of more than {LONGEST} bytes is not imported"
-            ));
+            self.refuse(too_long());
         }
         Template {
             text: match self.odd {
@@ -210,6 +215,10 @@ impl Reader {
 
 /// Longer targets are not served by default.
 const LONGEST: usize = 4096;
+
+fn too_long() -> String {
+    format!("a path of more than {LONGEST} bytes is not imported")
+}
 
 /// A name that is nothing but a name: no pattern, no list, no second segment.
 fn is_simple(name: &str) -> bool {

@@ -20,6 +20,7 @@ pub(super) fn read(text: &str) -> Result<Node, Fault> {
         anchors: HashMap::new(),
         left: VALUES,
     };
+    one_kind_of_break(text)?;
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| not_yaml(&error))?;
         builder.take(event, spot(&span))?;
@@ -30,6 +31,27 @@ pub(super) fn read(text: &str) -> Result<Node, Fault> {
             "the document is empty; expected an OpenAPI document",
         )
     })
+}
+
+/// Refuses characters that end a line in YAML 1.1 and none in YAML 1.2: what follows them is a field to some readers.
+fn one_kind_of_break(text: &str) -> Result<(), Fault> {
+    let ends_a_line = |c: char| matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}');
+    let Some(at) = text.find(ends_a_line) else {
+        return Ok(());
+    };
+    let short = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let line = text[..at].rsplit('\n').next().unwrap_or_default();
+    let place = Spot {
+        line: short(1 + text[..at].matches('\n').count()),
+        column: short(1 + line.chars().count()),
+    };
+    let code = text[at..].chars().next().map_or(0, u32::from);
+    Err(fault(
+        place,
+        format!(
+            "U+{code:04X} ends a line in YAML 1.1, and in YAML 1.2 it does not; leave it out, or write \"\\u{code:04X}\" in a quoted text"
+        ),
+    ))
 }
 
 fn spot(span: &Span) -> Spot {

@@ -178,3 +178,57 @@ fn what_the_document_says_nothing_of_is_for_the_scope_of_the_option() {
         assert_eq!(made.status.code(), Some(2), "{wrong}");
     }
 }
+
+#[test]
+fn what_may_be_meant_for_security_and_is_not_read_is_a_fault() {
+    let need = json!([{"k": []}]);
+    for key in [
+        "Security",
+        "securty",
+        "security ",
+        "securities",
+        "securityRequirements",
+    ] {
+        let whole = document(json!({"/x": {"get": {key: need}}}));
+        let made = Imported::of(&whole);
+        assert_eq!(made.status.code(), Some(2), "{key}\n{}", made.stderr);
+        let said = "looks like `security`, which decides who may";
+        assert!(made.stderr.contains(said), "{key}\n{}", made.stderr);
+    }
+    for key in ["security", "Security", "secruity"] {
+        for item in [
+            json!({key: need, "get": {}}),
+            json!({key: need, "$ref": "#/paths/~1y"}),
+        ] {
+            let made = Imported::of(&document(json!({"/x": item, "/y": {"get": {}}})));
+            assert_eq!(made.status.code(), Some(2), "{item}\n{}", made.stderr);
+            let said = format!(
+                "`{key}` is not read at a path; put `security` in each operation, or at the top of the document (#/paths/~1x/{key})"
+            );
+            assert!(made.stderr.contains(&said), "{item}\n{}", made.stderr);
+        }
+    }
+    let mut whole = document(json!({"/x": {"get": {}}}));
+    whole["securty"] = need.clone();
+    let made = Imported::of(&whole);
+    assert_eq!(made.status.code(), Some(2), "{}", made.stderr);
+    let swagger = json!({"swagger": "2.0", "paths": {"/x": {"get": {"consumes": [], "security": need}}},
+        "securityDefinitions": {"k": {"type": "basic"}}});
+    Imported::of(&swagger).succeeds();
+}
+
+#[test]
+fn other_fields_that_are_not_known_are_told() {
+    let made = Imported::of(&document(json!({
+        "/x": {"get": {"auth": 1, "x-auth": 2, "tags": []}},
+        "/y": {"$ref": "#/paths/~1x", "nonsense": 1, "x-sense": 2},
+    })));
+    made.succeeds();
+    for said in [
+        "`auth` is no field of an operation, and nothing is made of it (#/paths/~1x/get/auth)",
+        "`nonsense` stands beside a `$ref`, and nothing is made of it (#/paths/~1y/nonsense)",
+    ] {
+        assert!(made.stderr.contains(said), "{said}\n{}", made.stderr);
+    }
+    assert_eq!(made.stderr.matches("note:").count(), 2, "{}", made.stderr);
+}

@@ -87,6 +87,14 @@ fn a_document_that_has_two_readings_is_refused_with_the_place() {
             "`other.yaml#/x` leads out of the document, and nothing else is read; bundle all files into one first (#/paths/~1x/$ref)",
         ),
         (
+            with("paths", json!({"$ref": "./paths.yaml"})),
+            "`./paths.yaml` leads out of the document, and nothing else is read; bundle all files into one first (#/paths/$ref)",
+        ),
+        (
+            with("paths", json!({"$ref": "#/x"})),
+            "`paths` cannot be a `$ref`; expected the paths written out (#/paths/$ref)",
+        ),
+        (
             with(
                 "paths",
                 json!({"/x": {"$ref": "#/paths/~1y"}, "/y": {"$ref": "#/paths/~1x"}}),
@@ -168,6 +176,18 @@ fn methods_of_each_version_are_read() {
             json!({"openapi": "3.2.0"}),
             json!({"additionalOperations": {"Copy": open}}),
             "COPY /x",
+            false,
+        ),
+        (
+            json!({"openapi": "3.2.0"}),
+            json!({"additionalOperations": {"*": open}}),
+            "PUT /x",
+            false,
+        ),
+        (
+            json!({"openapi": "3.2.0"}),
+            json!({"additionalOperations": {"A+B": open}}),
+            "PUT /x",
             false,
         ),
         (

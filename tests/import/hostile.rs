@@ -21,6 +21,12 @@ fn yaml_that_has_two_readings_or_none_is_refused_with_line_and_column() {
             ":5:8: this alias stands within what it names",
         ),
         (
+            "# M\u{fc}ller\u{2028}security: [{a: []}]\n",
+            ":5:9: U+2028 ends a line in YAML 1.1, and in YAML 1.2 it does not; leave it out, or write \"\\u2028\" in a quoted text",
+        ),
+        ("a: \u{2029}\n", ":5:4: U+2029 ends a line"),
+        ("a: b\n\u{85}c: d\n", ":6:1: U+0085 ends a line"),
+        (
             "a: *b\n",
             ":5:4: this is not YAML: while parsing node, found unknown anchor",
         ),
@@ -177,6 +183,71 @@ fn what_would_grow_without_bound_is_refused() {
         "{}",
         made.stderr
     );
+}
+
+#[test]
+fn what_would_take_long_is_refused_before_it_does() {
+    let open = json!({"security": []});
+    // A path of many params, and one that may be anything.
+    let long = "/{a}".repeat(20_000);
+    let read = json!({"security": [{"k": []}]});
+    let made = Imported::of(&document(
+        json!({long: {"get": read}, "/x": {"get": open, "put": open}, "/y": {"get": read}}),
+    ));
+    made.succeeds();
+    let said = "a path of more than 4096 bytes is not imported";
+    assert!(made.stderr.contains(said), "{}", made.stderr);
+    let policy = policy(&made.stdout);
+    assert!(!may(&policy, "GET /x", "anyone"), "{}", made.stdout);
+    assert!(may(&policy, "PUT /x", "anyone") && may(&policy, "GET /y", "k"));
+    // Methods of one path, and of paths that are one.
+    let methods = |from: usize, to: usize| -> serde_json::Map<_, _> {
+        let name = |at: usize| -> String {
+            at.to_string()
+                .bytes()
+                .map(|b| char::from(b - b'0' + b'A'))
+                .collect()
+        };
+        (from..to)
+            .map(|at| (format!("M{}", name(at)), open.clone()))
+            .collect()
+    };
+    let of = |paths: serde_json::Value| Imported::of(&json!({"openapi": "3.2.0", "paths": paths}));
+    of(json!({"/x": {"additionalOperations": methods(0, 64)}})).succeeds();
+    for (paths, said) in [
+        (
+            json!({"/x": {"additionalOperations": methods(0, 40_000)}}),
+            "expected 64 operations of one path at most (#/paths/~1x)",
+        ),
+        (
+            json!({"/{a}": {"additionalOperations": methods(0, 50)}, "/{b}": {"additionalOperations": methods(50, 100)}}),
+            "/{a} has more than 64 methods",
+        ),
+    ] {
+        let made = of(paths);
+        assert_eq!(made.status.code(), Some(2), "{said}\n{}", made.stderr);
+        assert!(made.stderr.contains(said), "{said}\n{}", made.stderr);
+    }
+    // One path item with many fields, by many references.
+    let mut shared: serde_json::Map<_, _> = (0..20_000)
+        .map(|at| (format!("x-{at}"), json!(1)))
+        .collect();
+    shared.insert("get".to_owned(), open.clone());
+    let paths: serde_json::Map<_, _> = (0..2_000)
+        .map(|at| {
+            (
+                format!("/{at}"),
+                json!({"$ref": "#/components/pathItems/a"}),
+            )
+        })
+        .collect();
+    let made = Imported::of(
+        &json!({"openapi": "3.2.0", "paths": paths, "components": {"pathItems": {"a": shared}}}),
+    );
+    assert_eq!(made.status.code(), Some(2), "{}", made.stderr);
+    let said = "paths and operations have 8000000 fields at most, those that are referred to counted each time";
+    assert!(made.stderr.contains(said), "{}", made.stderr);
+    assert_eq!(made.stderr.lines().count(), 1, "{}", made.stderr);
 }
 
 #[test]
