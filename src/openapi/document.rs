@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// How many operations a document may have, those that are referred to counted each time.
-const OPERATIONS: usize = 400_000;
+pub(super) const OPERATIONS: usize = 400_000;
 
 /// How many fields of paths and operations are read, those that are referred to counted each time.
 const FIELDS: usize = 2 * VALUES;
@@ -40,7 +40,7 @@ pub(super) struct Document {
 #[derive(Debug)]
 pub(super) struct PathItem {
     /// As it is written.
-    pub path: String,
+    pub path: Rc<str>,
     pub place: Where,
     pub template: Template,
     pub operations: Vec<Operation>,

@@ -21,7 +21,7 @@ impl<'d> Reader<'_, 'd> {
         let at = self.resolved(written)?;
         self.pay(at.len(), &at)?;
         let mut item = PathItem {
-            path: text::plain(path, 200),
+            path: text::plain(path, 200).into(),
             place: written.place.clone(),
             template: Template::read(path),
             operations: Vec::new(),
@@ -97,6 +97,7 @@ impl<'d> Reader<'_, 'd> {
             Ok(field.and_then(|field| field.as_text().map(Box::from)))
         };
         let said = Said {
+            path: Rc::clone(&item.path),
             id: text_of("operationId")?,
             summary: text_of("summary")?,
         };

@@ -55,6 +55,7 @@ use node::{Cursor, Node};
 use scopes::Scopes;
 use std::collections::BTreeSet;
 use table::{Ends, with_head};
+use tree::Tree;
 
 /// How a document is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -131,7 +132,12 @@ pub fn import(text: &str, form: Form, options: &Options<'_>) -> Result<Imported,
     let mut document = document::read(&root, options.prefixes)?;
     let one = |what: String| vec![root.fault(what)];
     share(&mut document, options.scope);
-    let elsewhere = elsewhere(&mut document);
+    let elsewhere = elsewhere(&mut document).ok_or_else(|| {
+        one(format!(
+            "the servers of paths and operations put them in more than {} places; say with `--prefix` what stands before each path, without these servers",
+            document::OPERATIONS
+        ))
+    })?;
     let (odd, mut ends) = sorted(&mut document, options);
     for end in &mut ends.ends {
         with_head(&mut end.methods);
@@ -147,7 +153,7 @@ pub fn import(text: &str, form: Form, options: &Options<'_>) -> Result<Imported,
     let odd: Vec<&PathItem> = odd.iter().chain(&elsewhere).collect();
     let ambiguous = overlap::close(&mut ends, &odd).map_err(|overlap::Entangled| {
         one(
-            "the paths overlap too often to be held against one another; import it in parts"
+            "the paths overlap too often to be held against one another; import it in parts, and merge their `[scopes]` and `[defaults]` by hand: a policy has each once"
                 .to_owned(),
         )
     })?;
@@ -214,7 +220,10 @@ fn share(document: &mut Document, scope: &ScopeName) {
 
 /// Takes out the operations that are behind other prefixes than those of the document, each path as it is seen from there: it
 /// has no route, and what is open must not let its requests in. A path that has no other operations is nowhere else.
-fn elsewhere(document: &mut Document) -> Vec<PathItem> {
+///
+/// `None`: they are in too many places.
+fn elsewhere(document: &mut Document) -> Option<Vec<PathItem>> {
+    let mut places = document::OPERATIONS;
     let told = document.prefixes.iter().map(String::as_str);
     let own = document.own_prefixes.iter().map(String::as_str);
     let bases: BTreeSet<&str> = told.chain(own).collect();
@@ -239,6 +248,10 @@ fn elsewhere(document: &mut Document) -> Vec<PathItem> {
             };
             let operations: Vec<Operation> = gone.iter().filter(has).cloned().collect();
             for template in prefixes::seen_from(&bases, &prefix, &item.template) {
+                places = places.saturating_sub(1 + operations.len());
+                if places == 0 {
+                    return false;
+                }
                 elsewhere.push(PathItem {
                     path: item.path.clone(),
                     place: item.place.clone(),
@@ -250,48 +263,85 @@ fn elsewhere(document: &mut Document) -> Vec<PathItem> {
         }
         !item.operations.is_empty()
     });
-    elsewhere
+    (places > 0).then_some(elsewhere)
 }
 
 /// Tells paths that have no pattern from those that have; those of the management API are left out.
 fn sorted(document: &mut Document, options: &Options<'_>) -> (Vec<PathItem>, Ends) {
     let mut odd = Vec::new();
+    let mut managed = Vec::new();
     let mut ends = Ends::default();
     for item in std::mem::take(&mut document.items) {
-        let managed = prefixes::managed(&item.template, &document.prefixes, options.management);
-        let why = match (managed, &item.template.odd) {
-            (Some(path), _) => Some(format!(
-                "{path} is where the gateway serves its management API; see `[management] paths`"
-            )),
-            (None, why) => why.clone(),
-        };
-        if let Some(why) = why {
+        let at_management =
+            prefixes::managed(&item.template, &document.prefixes, options.management);
+        if let Some(path) = at_management {
+            managed.push((path, item));
+            continue;
+        }
+        if let Some(why) = &item.template.odd {
             for operation in &item.operations {
                 let what = format!("{} {}", operation.method, item.path);
                 document.leave_out(what, &operation.place, why.clone());
             }
-            if managed.is_none() {
-                odd.push(item);
-            }
+            odd.push(item);
             continue;
         }
         for clash in ends.add(&item.template, &item.operations) {
             let what = format!("{} {}", clash.method, item.path);
-            let before = "the document has it twice, by other names of parameters";
+            let before = match clash.before {
+                Some(path) if path != item.path => format!("no request can tell it from {path}"),
+                _ => "the path has this method twice".to_owned(),
+            };
             let place = &item.place;
             if clash.same {
-                let what = format!("{what}: {before}, and asks for the same");
+                let what = format!("{what}: {before}, and both ask for the same");
                 document.notes.push(Note::at(place, what));
             } else {
-                document.leave_out(
-                    what,
-                    place,
-                    format!("{before}, and asks for different things"),
-                );
+                let why = format!("{before}, and they ask for different things: both are closed");
+                document.leave_out(what, place, why);
             }
         }
     }
+    managed_are_told(document, &managed, &ends);
     (odd, ends)
+}
+
+/// Leaves out paths of the management API, and says what would open them if the gateway served that elsewhere.
+fn managed_are_told(document: &mut Document, managed: &[(&str, PathItem)], ends: &Ends) {
+    let tree = Tree::of(&ends.ends);
+    let mut steps = 1_000_000;
+    for (path, item) in managed {
+        let template = &item.template;
+        let others = tree.overlapping(&template.shape, template.open_ended, &mut steps);
+        let opens = |end: &&table::End| {
+            let mut methods = end.methods.iter();
+            methods.any(|taken| {
+                let own = item
+                    .operations
+                    .iter()
+                    .find(|own| own.method == taken.method);
+                taken.access.is_open() && own.is_none_or(|own| own.access != taken.access)
+            })
+        };
+        let opener = match &others {
+            Some(others) => (others.iter().map(|other| &ends.ends[*other]))
+                .find(opens)
+                .map(|end| text::plain(&end.text, 100)),
+            None => Some("another path".to_owned()),
+        };
+        let mut why = format!(
+            "{path} is where the gateway serves its management API; see `[management] paths`"
+        );
+        if let Some(opener) = opener {
+            why.push_str(&format!(
+                ", and if you change these, {opener} opens it to others: give it a route of its own then"
+            ));
+        }
+        for operation in &item.operations {
+            let what = format!("{} {}", operation.method, item.path);
+            document.leave_out(what, &operation.place, why.clone());
+        }
+    }
 }
 
 fn notes(document: Document, ambiguous: Vec<overlap::Ambiguous>) -> Vec<Note> {

@@ -116,7 +116,7 @@ pub(super) fn are_apart(prefixes: &[String], ends: &[End], odd: &[PathItem]) -> 
             }
             if !apart {
                 return Err(format!(
-                    "the servers' paths `{}/` and `{}/` get in each other's way, by {}; say with `--prefix` which one is meant, and import once for each",
+                    "the servers' paths `{}/` and `{}/` get in each other's way, by {}; say with `--prefix` which one is meant, import once for each, and merge their `[scopes]` and `[defaults]` by hand: a policy has each once",
                     prefixes[short],
                     prefixes[long],
                     super::text::plain(&first.unwrap_or_default(), 100)

@@ -7,6 +7,7 @@ use super::access::Access;
 use super::document::Operation;
 use super::template::{Segment, Shape, Template};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// A pattern and its methods.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(super) struct Taken {
 /// What an operation says of itself.
 #[derive(Clone, Debug)]
 pub(super) struct Said {
+    /// The path that it is of, as it is written.
+    pub path: Rc<str>,
     pub id: Option<Box<str>>,
     pub summary: Option<Box<str>>,
 }
@@ -146,6 +149,7 @@ impl Ends {
                     }
                     clashes.push(Clash {
                         method: operation.method.clone(),
+                        before: before.operation.as_ref().map(|said| Rc::clone(&said.path)),
                         same,
                     });
                 }
@@ -173,6 +177,8 @@ impl Ends {
 #[derive(Debug)]
 pub(super) struct Clash {
     pub method: Box<str>,
+    /// The path of the first one.
+    pub before: Option<Rc<str>>,
     /// Whether they ask for the same.
     pub same: bool,
 }

@@ -32,7 +32,7 @@ pub(super) fn policy(
     writer.scopes();
     writer.line(&format!(
         "\n\n# Where routes lead that name no upstream of their own: a table [upstreams.{0}] in keygate.toml.\n[defaults]\nupstream = {1}",
-        options.upstream,
+        key(options.upstream),
         quoted(options.upstream)
     ));
     writer.title("what the document opens");
@@ -99,13 +99,11 @@ impl Writer<'_> {
         self.line(
             "\n\n# A key has one scope. What stands at the right is included: a key of the scope may do all that a key of those may.\n[scopes]",
         );
-        let names = self.scopes.declared.iter().map(|scope| scope.name.len());
-        let width = names.filter(|width| *width <= 40).max().unwrap_or(0);
-        for scope in &self.scopes.declared {
-            let key = match scope.name.bytes().all(is_bare) {
-                true => scope.name.clone(),
-                false => quoted(&scope.name),
-            };
+        let keys = self.scopes.declared.iter().map(|scope| key(&scope.name));
+        let keys: Vec<String> = keys.collect();
+        let widths = keys.iter().map(String::len);
+        let width = widths.filter(|width| *width <= 40).max().unwrap_or(0);
+        for (scope, key) in self.scopes.declared.iter().zip(keys) {
             let includes: Vec<String> = scope.includes.iter().map(|name| quoted(name)).collect();
             let comment = scope
                 .comment
@@ -220,7 +218,7 @@ impl Writer<'_> {
         if groups.is_empty() {
             return;
         }
-        self.title("what it does not open, and a broader path above would");
+        self.title("what is closed, and why: broader paths do not open it");
         for (methods, paths) in groups {
             self.line("\n[[routes]]\npath    = [");
             for path in paths {
@@ -248,6 +246,11 @@ impl Writer<'_> {
     }
 }
 
-fn is_bare(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')
+/// A key of a table, in quotes where it needs them.
+fn key(name: &str) -> String {
+    let bare = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    match name.bytes().all(bare) {
+        true => name.to_owned(),
+        false => quoted(name),
+    }
 }

@@ -1,6 +1,6 @@
 //! The command: files, standard input, exit codes.
 
-use super::{data, document, import, sheet};
+use super::{data, document, import, import_with, sheet};
 use serde_json::json;
 use std::path::Path;
 
@@ -74,5 +74,20 @@ fn standard_input_is_read_and_what_is_missing_is_an_error_of_the_run() {
     ] {
         let made = sheet::piped("", wrong);
         assert_eq!(made.status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn names_that_are_no_bare_keys_of_toml_stand_in_quotes_and_in_line() {
+    let whole = document(
+        json!({"/x": {"get": {"security": [{"o": ["read:all"]}]}, "put": {"security": [{"o": ["w"]}]}}}),
+    );
+    let made = import_with(&whole.to_string(), "json", &["--upstream", "a.b"]);
+    made.succeeds();
+    for said in [
+        "a table [upstreams.\"a.b\"] in keygate.toml.",
+        "\n\"read:all\" = []\nw          = []\nfullAccess = [",
+    ] {
+        assert!(made.stdout.contains(said), "{said}\n{}", made.stdout);
     }
 }

@@ -128,7 +128,10 @@ fn a_document_that_has_two_readings_is_refused_with_the_place() {
     let made = Imported::of(&whole);
     assert_eq!(made.status.code(), Some(2), "{}", made.stderr);
     assert!(
-        made.stderr.contains("get in each other's way"),
+        made.stderr.contains("get in each other's way")
+            && made
+                .stderr
+                .contains("merge their `[scopes]` and `[defaults]` by hand"),
         "{}",
         made.stderr
     );

@@ -425,3 +425,46 @@ fn prefixes_come_from_the_servers_or_from_the_option() {
     let made = Imported::of(&swagger);
     assert!(may(&policy(&made.stdout), "GET /api/x", "anyone"));
 }
+
+#[test]
+fn what_is_there_twice_is_told_with_both_and_the_reason() {
+    let [a, b] = ["a", "b"].map(|name| json!({"security": [{name: []}]}));
+    for (paths, said) in [
+        (
+            json!({"/caf%c3%a9": {"get": a}, "/café": {"get": b}}),
+            "GET /café is left out: no request can tell it from /caf%c3%a9, and they ask for different things: both are closed",
+        ),
+        (
+            json!({"/u/{x}": {"get": a}, "/u/{y}": {"get": b}}),
+            "GET /u/{y} is left out: no request can tell it from /u/{x}, and they ask for different things: both are closed",
+        ),
+        (
+            json!({"/u/{x}": {"get": a}, "/u/{y}": {"get": a}}),
+            "GET /u/{y}: no request can tell it from /u/{x}, and both ask for the same",
+        ),
+        (
+            json!({"/x": {"get": a, "additionalOperations": {"GET": b}}}),
+            "GET /x is left out: the path has this method twice, and they ask for different things: both are closed",
+        ),
+    ] {
+        let mut paths = paths;
+        paths["/fine"] = json!({"get": a});
+        let made = Imported::of(&json!({"openapi": "3.2.0", "paths": paths}));
+        made.succeeds();
+        assert!(made.stderr.contains(said), "{said}\n{}", made.stderr);
+    }
+}
+
+#[test]
+fn it_is_said_what_would_open_a_path_of_the_management_api_if_that_were_elsewhere() {
+    let open = json!({"get": {"security": []}});
+    let need = json!({"get": {"security": [{"k": []}]}});
+    let said = "if you change these, /{a}/{b} opens it to others";
+    for (other, told) in [(&open, true), (&need, false)] {
+        let made = Imported::of(&document(json!({"/apikeys/{id}": need, "/{a}/{b}": other})));
+        made.succeeds();
+        for text in [&made.stdout, &made.stderr] {
+            assert_eq!(text.contains(said), told, "{text}");
+        }
+    }
+}

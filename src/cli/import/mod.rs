@@ -52,7 +52,7 @@ enum ImportError {
     )]
     Exists(std::path::PathBuf),
     #[error(
-        "{name}: the policy would have more than 16 MiB, and a file of the configuration has no more; import the document in parts"
+        "{name}: the policy would have more than 16 MiB, and a file of the configuration has no more; import the document in parts, and merge their `[scopes]` and `[defaults]` by hand: a policy has each once"
     )]
     TooMuch { name: String },
     #[error("{name} cannot be written: {source}")]
