@@ -68,7 +68,7 @@ impl Unknown {
 /// # Errors
 /// When it may.
 pub(super) fn of_document(at: &Cursor<'_>) -> Result<(), Fault> {
-    for (key, field) in at.fields_where("a document", |key| is_near_security(key))? {
+    for (key, field) in at.fields_where("a document", is_near_security)? {
         misspelt(key, &field)?;
     }
     Ok(())

@@ -242,6 +242,10 @@ fn elsewhere(document: &mut Document) -> Option<Vec<PathItem>> {
             return true;
         }
         for prefix in prefixes {
+            places = places.saturating_sub(bases.len() * (1 + prefix.len() / 16));
+            if places == 0 {
+                return false;
+            }
             let has = |operation: &&Operation| {
                 let own = operation.elsewhere.as_ref();
                 own.is_some_and(|own| own.contains(&prefix))
@@ -249,9 +253,6 @@ fn elsewhere(document: &mut Document) -> Option<Vec<PathItem>> {
             let operations: Vec<Operation> = gone.iter().filter(has).cloned().collect();
             for template in prefixes::seen_from(&bases, &prefix, &item.template) {
                 places = places.saturating_sub(1 + operations.len());
-                if places == 0 {
-                    return false;
-                }
                 elsewhere.push(PathItem {
                     path: item.path.clone(),
                     place: item.place.clone(),

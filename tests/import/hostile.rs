@@ -248,6 +248,25 @@ fn what_would_take_long_is_refused_before_it_does() {
     let said = "paths and operations have 8000000 fields at most, those that are referred to counted each time";
     assert!(made.stderr.contains(said), "{}", made.stderr);
     assert_eq!(made.stderr.lines().count(), 1, "{}", made.stderr);
+    // Paths that are in many places each.
+    let servers: Vec<_> = (0..16)
+        .map(|at| json!({"url": format!("/p{at}")}))
+        .collect();
+    let paths: serde_json::Map<_, _> = (0..20_000)
+        .map(|at| {
+            (
+                format!("/{at}"),
+                json!({"$ref": "#/components/pathItems/a"}),
+            )
+        })
+        .collect();
+    let shared = json!({"servers": servers, "get": open});
+    let made = Imported::of(
+        &json!({"openapi": "3.2.0", "paths": paths, "components": {"pathItems": {"a": shared}}}),
+    );
+    assert_eq!(made.status.code(), Some(2), "{}", made.stderr);
+    let said = "the servers of paths and operations put them in more than 400000 places";
+    assert!(made.stderr.contains(said), "{}", made.stderr);
 }
 
 #[test]
