@@ -23,16 +23,7 @@ fn a_standard_error_that_cannot_be_written_changes_no_exit_code() {
         (&["import", "openapi", "/nowhere"], 1),
         (&["import", "openapi", &api], 0),
         (&["keys", "list", "--config", "/nowhere"], 2),
-        (
-            &[
-                "reload",
-                "--admin",
-                "http://127.0.0.1:9",
-                "--config",
-                "/nowhere",
-            ],
-            1,
-        ),
+        (&["reload", "--config", "/nowhere"], 2),
         (&["load", "http://127.0.0.1:9", "--config", "/nowhere"], 2),
     ];
     for (arguments, code) in rows {
