@@ -2,7 +2,7 @@
 
 use super::{Caller, Explanation, Leads};
 use crate::key::ScopeName;
-use crate::policy::{Access, Route};
+use crate::policy::{Access, Place, Route};
 use serde_json::{Value, json};
 
 impl Explanation<'_> {
@@ -46,12 +46,17 @@ impl Explanation<'_> {
 fn route(route: &Route) -> Value {
     json!({
         "name": &*route.name,
-        "at": {
-            "file": route.place.file.display().to_string(),
-            "line": route.place.line,
-            "column": route.place.column,
-        },
+        "at": place(&route.place),
         "access": access(&route.access),
+    })
+}
+
+/// Where something is written.
+pub fn place(place: &Place) -> Value {
+    json!({
+        "file": place.file.display().to_string(),
+        "line": place.line,
+        "column": place.column,
     })
 }
 

@@ -9,7 +9,7 @@
 mod json;
 mod text;
 
-pub use json::access;
+pub use json::{access, place};
 
 use crate::config::{HostRule, Hot};
 use crate::gateway::Reject;

@@ -154,6 +154,14 @@ pub fn admit(
     })
 }
 
+/// Whether a method has upper case letters, `-` and `_` only: others would be a second spelling to some server.
+pub fn is_spelled_as_methods_are(method: &Method) -> bool {
+    let letters = method.as_str().bytes();
+    letters
+        .into_iter()
+        .all(|b| b.is_ascii_uppercase() || matches!(b, b'-' | b'_'))
+}
+
 fn check_method(method: &Method) -> Result<(), AdmitError> {
     match *method {
         Method::GET
@@ -164,17 +172,8 @@ fn check_method(method: &Method) -> Result<(), AdmitError> {
         | Method::DELETE
         | Method::OPTIONS => Ok(()),
         Method::TRACE | Method::CONNECT => Err(AdmitError::Method),
-        _ => {
-            let name = method.as_str().bytes();
-            if name
-                .into_iter()
-                .all(|b| b.is_ascii_uppercase() || matches!(b, b'-' | b'_'))
-            {
-                Ok(())
-            } else {
-                Err(AdmitError::Method)
-            }
-        }
+        _ if is_spelled_as_methods_are(method) => Ok(()),
+        _ => Err(AdmitError::Method),
     }
 }
 

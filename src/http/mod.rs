@@ -25,6 +25,8 @@ mod target;
 pub use exceptions::Exceptions;
 pub use host::{HostError, canonical_host, parse_host};
 
-pub use admit::{AdmitError, AdmitRules, Admitted, UnderscoreRule, admit};
+pub use admit::{
+    AdmitError, AdmitRules, Admitted, UnderscoreRule, admit, is_spelled_as_methods_are,
+};
 pub use request_id::{RequestId, RequestIds};
 pub use target::{TargetError, canonical_path};

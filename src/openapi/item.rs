@@ -6,6 +6,7 @@ use super::node::{Cursor, Fault, Where};
 use super::table::Said;
 use super::template::Template;
 use super::{Note, known, servers, text};
+use crate::http::is_spelled_as_methods_are;
 use http::Method;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -178,11 +179,7 @@ enum Served {
 fn unsayable(method: &str) -> Option<String> {
     match Method::from_bytes(method.as_bytes()) {
         Ok(Method::TRACE | Method::CONNECT) => Some("this method is never let through".to_owned()),
-        Ok(_)
-            if !method
-                .bytes()
-                .all(|b| b.is_ascii_uppercase() || matches!(b, b'-' | b'_')) =>
-        {
+        Ok(method) if !is_spelled_as_methods_are(&method) => {
             Some("a policy's methods are upper case letters, `-` and `_`".to_owned())
         }
         Ok(_) if method.len() > 64 => Some("this is too long for a method".to_owned()),

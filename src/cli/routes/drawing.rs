@@ -96,7 +96,7 @@ impl Listing<'_> {
         });
         let asked = widest(&|line| line.route.map_or(0, |route| methods(route).len() * LETTER));
         let leads = widest(&|line| {
-            let name = line.route.map_or("", |route| self.upstream(route));
+            let name = line.route.map_or("", |route| self.leads_to(route));
             name.chars().count() * LETTER
         });
         let names = reach.iter().map(|(who, _)| name(*who).chars().count());
@@ -113,11 +113,6 @@ impl Listing<'_> {
             width: (upstream + leads).max(upstream + longest * 4 / 8) + MARGIN,
             head: MARGIN + longest * 7 / 8 + 2 * LINE,
         }
-    }
-
-    fn upstream<'s>(&'s self, listed: &Listed<'s>) -> &'s str {
-        let name = self.subject.leads_to(&listed.route.target);
-        name.unwrap_or("(management)")
     }
 
     fn head(&self, out: &mut String, places: &Places, reach: &[(Option<&ScopeName>, usize)]) {
@@ -203,7 +198,7 @@ impl Listing<'_> {
                 }
             };
         }
-        text(out, places.upstream, base, "pale", self.upstream(listed));
+        text(out, places.upstream, base, "pale", self.leads_to(listed));
         out.push_str("</g>\n");
     }
 }

@@ -1,7 +1,7 @@
 //! A listing for programs.
 
 use super::Listing;
-use crate::explain::access;
+use crate::explain::{access, place};
 use crate::key::ScopeName;
 use crate::policy::{Listed, ManagementOp, Target};
 use serde_json::{Map, Value, json};
@@ -41,11 +41,7 @@ impl Listing<'_> {
                 Target::Management(operation) => Some(word(operation)),
                 Target::Upstream(_) => None,
             },
-            "at": {
-                "file": route.place.file.display().to_string(),
-                "line": route.place.line,
-                "column": route.place.column,
-            },
+            "at": place(&route.place),
         })
     }
 }

@@ -10,7 +10,7 @@ mod tree;
 
 use super::operator::{fail, print};
 use super::subject::{self, Subject};
-use crate::http::{HostError, canonical_host, parse_host};
+use crate::http::{HostError, canonical_host, is_spelled_as_methods_are, parse_host};
 use crate::key::ScopeName;
 use crate::policy::{Access, HostPattern, Listed, PathFilter, Target};
 use http::Method;
@@ -180,9 +180,8 @@ impl FromStr for HostFilter {
 }
 
 fn method(text: &str) -> Result<Method, &'static str> {
-    let upper = |b: u8| b.is_ascii_uppercase() || matches!(b, b'-' | b'_');
     match text.parse() {
-        Ok(method) if text.bytes().all(upper) => Ok(method),
+        Ok(method) if is_spelled_as_methods_are(&method) => Ok(method),
         Ok(_) | Err(_) => Err("a method is written in upper case, as GET"),
     }
 }
@@ -224,6 +223,12 @@ impl Listing<'_> {
         reach.sort_by_key(|(_, count)| *count);
         reach.insert(0, (None, count(None)));
         reach
+    }
+
+    /// Where a route leads, in a word.
+    fn leads_to(&self, listed: &Listed<'_>) -> &str {
+        let upstream = self.subject.leads_to(&listed.route.target);
+        upstream.unwrap_or("(management)")
     }
 
     /// `3 of 61 routes`.

@@ -43,12 +43,11 @@ impl Listing<'_> {
     fn row(&self, listed: &Listed<'_>, hosts: bool) -> Vec<String> {
         let route = listed.route;
         let place = &route.place;
-        let upstream = self.subject.leads_to(&route.target);
         let mut row = vec![
             methods(listed),
             route.template.to_string(),
             self.who(listed),
-            upstream.unwrap_or("(management)").to_owned(),
+            self.leads_to(listed).to_owned(),
             format!("{}:{}", place.file.display(), place.line),
         ];
         for cell in &mut row {

@@ -188,11 +188,10 @@ impl<'s> Compiler<'s> {
             });
         }
         for method in methods {
-            let upper = |b: u8| b.is_ascii_uppercase() || matches!(b, b'-' | b'_');
             let why = match *method {
                 Method::TRACE => "it is refused everywhere",
                 Method::CONNECT => "it is refused, and a WebSocket over HTTP/2 is judged as GET",
-                _ if !method.as_str().bytes().all(upper) => {
+                _ if !crate::http::is_spelled_as_methods_are(method) => {
                     "a method is written in upper case letters, `-` and `_`"
                 }
                 _ => continue,
