@@ -62,8 +62,8 @@
 //!
 //! A request that asks for WebSocket goes the same way and is judged as a `GET`; when the upstream has agreed, HTTP is over on
 //! both connections and a [`gateway::Tunnel`] carries bytes. What stays open, a tunnel, an event stream, any answer of more
-//! than ten seconds, is kept in a register of the worker's by key, and ends when the key loses what it had or a new policy
-//! would refuse it: promise 2 holds for what is already under way.
+//! than ten seconds, what is left of an upload after its answer, is kept in a register of the worker's by key, and ends when
+//! the key loses what it had or a new policy would refuse it: promise 2 holds for what is already under way.
 //!
 //! Meanwhile [`config::Live`] looks at the files. When they changed and hold together, it makes the next snapshot and swaps
 //! it whole; requests that are under way keep theirs, and those that last are judged again. What lets someone do more may
